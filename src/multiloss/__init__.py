@@ -1,0 +1,110 @@
+"""Train models with several outputs and several losses, and account for every digit of the total loss."""
+
+from multiloss.backward import backward
+from multiloss.core.errors import (
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    ModelError,
+    MultilossError,
+    NonFiniteError,
+    ObjectiveError,
+    RunError,
+)
+from multiloss.core.records import LedgerRecord, StepRecord, TermRecord
+from multiloss.data.table import read_table
+from multiloss.nn import (
+    MLP,
+    BinaryHead,
+    CountHead,
+    HardSharing,
+    MulticlassHead,
+    MultilabelHead,
+    OrdinalHead,
+    RegressionHead,
+    TableEncoder,
+    make_head,
+)
+from multiloss.objective import (
+    L1,
+    L2,
+    LOSSES,
+    METRICS,
+    Activity,
+    CustomPenalty,
+    Elastic,
+    Ledger,
+    Loss,
+    Objective,
+    Penalty,
+    Progress,
+    constant,
+    cosine,
+    default_losses,
+    default_metrics,
+    loss,
+    piecewise,
+    ramp,
+)
+from multiloss.training.callbacks import BestCheckpoint, Callback, EarlyStopping, LRSchedule
+from multiloss.training.dry_run import dry_run
+from multiloss.training.history import History
+from multiloss.training.tables import predict_table, table_model
+from multiloss.training.trainer import Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L1",
+    "L2",
+    "LOSSES",
+    "METRICS",
+    "MLP",
+    "Activity",
+    "BestCheckpoint",
+    "BinaryHead",
+    "Callback",
+    "ConfigError",
+    "CountHead",
+    "CustomPenalty",
+    "DataError",
+    "EarlyStopping",
+    "Elastic",
+    "HardSharing",
+    "History",
+    "LRSchedule",
+    "Ledger",
+    "LedgerRecord",
+    "Loss",
+    "MissingExtraError",
+    "ModelError",
+    "MulticlassHead",
+    "MultilabelHead",
+    "MultilossError",
+    "NonFiniteError",
+    "Objective",
+    "ObjectiveError",
+    "OrdinalHead",
+    "Penalty",
+    "Progress",
+    "RegressionHead",
+    "RunError",
+    "StepRecord",
+    "TableEncoder",
+    "TermRecord",
+    "Trainer",
+    "__version__",
+    "backward",
+    "constant",
+    "cosine",
+    "default_losses",
+    "default_metrics",
+    "dry_run",
+    "loss",
+    "make_head",
+    "piecewise",
+    "predict_table",
+    "ramp",
+    "read_table",
+    "table_model",
+]

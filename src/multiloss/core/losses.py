@@ -1,0 +1,81 @@
+"""The named losses of one step and their weighted sum: what an objective returns and the door takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from multiloss.core.records import StepRecord, StepTerm
+
+
+def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor | None:
+    """Return `sum(weight * value)` over the addends with a weight, or `None` where there is none.
+
+    This is the whole definition of the total. A weight of exactly one costs no multiplication.
+
+    Example:
+        >>> weighted_sum([(1.0, torch.tensor(0.5)), (0.2, torch.tensor(2.0)), (0.0, torch.tensor(9.0))]).item()
+        0.8999999761581421
+    """
+    total: Tensor | None = None
+    for weight, value in terms:
+        if weight == 0.0:
+            continue
+        if total is None:
+            total = value if weight == 1.0 else value * weight
+        else:
+            total = total.add(value, alpha=weight)  # one operation where a product and a sum would be two
+    return total
+
+
+class Losses(Mapping[str, Tensor]):
+    """Named scalars of one step: a mapping from the term's name to its unweighted value.
+
+    Args:
+        terms: The addends, with the tensors that gradients flow through.
+        absent: Names of losses for which the batch held no label: no value, no gradient, count 0.
+
+    Attributes:
+        terms: The addends with their weights, kinds and counts.
+        absent: As given.
+    """
+
+    __slots__ = ("_total", "absent", "terms")
+
+    def __init__(self, terms: tuple[StepTerm, ...], absent: tuple[str, ...] = ()) -> None:
+        self.terms = terms
+        self.absent = absent
+        self._total: Tensor | None = None
+
+    def __getitem__(self, name: str) -> Tensor:
+        for term in self.terms:
+            if term.name == name:
+                return term.value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (term.name for term in self.terms)
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The factor of each term in the total."""
+        return {term.name: term.weight * term.balancing_weight for term in self.terms}
+
+    @property
+    def total(self) -> Tensor:
+        """The weighted sum, a scalar to differentiate; zero where no term is present."""
+        if self._total is None:
+            total = weighted_sum((term.weight * term.balancing_weight, term.value) for term in self.terms)
+            self._total = torch.zeros(()) if total is None else total
+        return self._total
+
+    def record(self) -> StepRecord:
+        """Return the step as detached tensors, for the ledger."""
+        total = self.total.detach() if self.terms else None
+        terms = [StepTerm(t[0], t[1], t[2].detach(), t[3], t[4], t[5], t[6]) for t in self.terms]
+        return StepRecord(tuple(terms), total, self.absent)

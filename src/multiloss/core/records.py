@@ -1,0 +1,158 @@
+"""What is written down: a step as it happened, and the ledger's lines made from steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from torch import Tensor
+
+TermKind: TypeAlias = Literal["loss", "penalty", "unexplained"]
+
+
+class StepTerm(NamedTuple):
+    """One addend of one step. `value` stays on its device until the ledger reads a window of steps."""
+
+    name: str
+    kind: TermKind
+    value: Tensor
+    weight: float
+    balancing_weight: float = 1.0
+    count: int | Tensor | None = None
+    """Labels behind the value; `None` where labels do not apply (penalties) or nobody said."""
+    denominator: float | Tensor | None = None
+    """What the sum over labels was divided by; `None` counts the step as one."""
+
+
+class StepRecord(NamedTuple):
+    """One step: its terms and the total that was differentiated, both as detached tensors."""
+
+    terms: tuple[StepTerm, ...]
+    total: Tensor | None
+    """`None` where no term was present, so that nothing was differentiated."""
+    absent: tuple[str, ...] = ()
+    """Losses for which the step held no label."""
+
+
+@dataclass(frozen=True)
+class TermRecord:
+    """One line of the ledger, in plain numbers.
+
+    `contribution` is what the term added to `total`; `share` its part of it (`None` where the total is zero or not
+    finite); `value` is `None` where no label was seen. `note` says why `weight * balancing_weight * value` is not
+    `contribution`, where it is not.
+    """
+
+    name: str
+    kind: TermKind
+    value: float | None
+    weight: float
+    balancing_weight: float
+    contribution: float
+    share: float | None
+    count: int | None
+    note: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line as plain objects; `note` only where there is one."""
+        line = {key: value for key, value in self.__dict__.items() if key != "note"}
+        return line if self.note is None else {**line, "note": self.note}
+
+
+@dataclass(frozen=True)
+class LedgerRecord:
+    """Where every digit of a total came from: `sum(term.contribution) == total`.
+
+    Attributes:
+        total: The total, as it was differentiated (training) or computed (evaluation).
+        terms: One line for each addend; a remainder beyond rounding is a line of kind `unexplained`.
+        steps: Steps behind the record.
+        outside: What moved the parameters, or did not, without being in the sum.
+        reduction: What a loss was divided by, `labelled` or `batch`.
+        epoch, split: Where the record belongs, if anywhere.
+
+    Example:
+        >>> line = TermRecord("a", "loss", 2.0, 0.5, 1.0, 1.0, 1.0, 8)
+        >>> print(LedgerRecord(1.0, (line,), 1))
+        total 1.0000 = 0.5 x a 2.0000 (100.0 %)
+    """
+
+    total: float
+    terms: tuple[TermRecord, ...]
+    steps: int
+    outside: tuple[str, ...] = ()
+    reduction: str = "labelled"
+    epoch: int | None = None
+    split: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain objects, as `ledger.jsonl` holds it."""
+        return {
+            "epoch": self.epoch,
+            "split": self.split,
+            "total": self.total,
+            "terms": [term.to_dict() for term in self.terms],
+            "outside": list(self.outside),
+            "reduction": self.reduction,
+            "steps": self.steps,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LedgerRecord:
+        """Return the record that `to_dict` wrote."""
+        terms = tuple(TermRecord(**term) for term in data["terms"])
+        return cls(**{**data, "terms": terms, "outside": tuple(data["outside"])})
+
+    def __getitem__(self, name: str) -> TermRecord:
+        for term in self.terms:
+            if term.name == name:
+                return term
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[TermRecord]:
+        return iter(self.terms)
+
+    @property
+    def penalty(self) -> float:
+        """What all penalties together added to the total."""
+        return math.fsum(term.contribution for term in self.terms if term.kind == "penalty")
+
+    def __str__(self) -> str:
+        parts = [_addend(term) for term in self.terms if term.kind == "loss"]
+        for kind in ("penalty", "unexplained"):
+            group = [term for term in self.terms if term.kind == kind]
+            if group:
+                share = None if any(t.share is None for t in group) else math.fsum(t.share or 0.0 for t in group)
+                parts.append(f"{kind} {digits(math.fsum(t.contribution for t in group))}{_percent(share)}")
+        where = f"epoch {self.epoch}  " if self.epoch is not None else ""
+        where += f"{self.split}  " if self.split not in (None, "train") else ""
+        return f"{where}total {digits(self.total)} = {' + '.join(parts) or '0 (no term had a label)'}"
+
+
+def _addend(term: TermRecord) -> str:
+    if term.value is None:
+        return f"{term.name} 0 (no label)"
+    weight = f"{term.weight:.6g}" if term.weight % 1 else f"{term.weight:.1f}"
+    if term.balancing_weight != 1.0:
+        weight += f" x {term.balancing_weight:.4g}"
+    if term.note is None:
+        return f"{weight} x {term.name} {digits(term.value)}{_percent(term.share)}"
+    return f"{term.name} {digits(term.contribution)} [{weight} x {digits(term.value)}]{_percent(term.share)}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f" ({100 * share:.1f} %)"
+
+
+def digits(value: float | None) -> str:
+    """Return a number as people read losses: four decimals, or four digits where that would hide it.
+
+    Example:
+        >>> digits(1.27228), digits(0.0000123), digits(123456.0), digits(None)
+        ('1.2723', '1.230e-05', '1.235e+05', '-')
+    """
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 or not math.isfinite(value) else f"{value:.3e}"

@@ -1,0 +1,74 @@
+"""The plan for a table: what each column is used for, as which kind, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast
+
+from multiloss.core.types import Kind
+
+Role: TypeAlias = Literal["input", "output", "weight", "unused"]
+
+WEIGHT_SUFFIX = "__weight"
+"""A column `<output>__weight` holds the sample weights of that output."""
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """What one column is used for.
+
+    Args:
+        name: The column.
+        role: Its use; "weight" is the sample weight of an output.
+        kind: For an output one of `multiloss.core.types.KINDS`; for an input "number" or "category"; for a weight
+            "number"; else "unused".
+        reason: Why, in words, for the printed table.
+    """
+
+    name: str
+    role: Role
+    kind: str
+    reason: str
+
+
+def output_kinds(plans: Iterable[ColumnPlan]) -> dict[str, Kind]:
+    """Return the kind of each output, in order.
+
+    Example:
+        >>> output_kinds([ColumnPlan("price", "output", "regression", "given")])
+        {'price': 'regression'}
+    """
+    return {plan.name: cast(Kind, plan.kind) for plan in plans if plan.role == "output"}
+
+
+def describe_plans(plans: Iterable[ColumnPlan]) -> str:
+    """Return the plans as an aligned table: column, role, kind, reason.
+
+    Example:
+        >>> print(describe_plans([ColumnPlan("price", "output", "regression", "given")]))
+        column  role    kind        reason
+        price   output  regression  given
+    """
+    return aligned([("column", "role", "kind", "reason"), *((p.name, p.role, p.kind, p.reason) for p in plans)])
+
+
+def aligned(rows: Iterable[tuple[str, ...]], right: frozenset[int] = frozenset()) -> str:
+    """Return rows of texts in columns of equal width; those in `right` end at their right edge.
+
+    Example:
+        >>> print(aligned([("a", "10"), ("bb", "9")], right=frozenset({1})))
+        a   10
+        bb   9
+    """
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+
+    def line(row: tuple[str, ...]) -> str:
+        cells = [
+            text.rjust(width) if i in right else text.ljust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(cells).rstrip()
+
+    return "\n".join(line(row) for row in table)

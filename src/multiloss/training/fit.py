@@ -1,0 +1,286 @@
+"""One fit: the loop over steps and epochs, and where it may stop and go on."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from multiloss.backward import backward
+from multiloss.core.records import LedgerRecord
+from multiloss.data.batch import Batch, Source
+from multiloss.objective.ledger import Ledger
+from multiloss.objective.metrics import OutputMetrics
+from multiloss.objective.objective import Objective
+from multiloss.objective.schedule import Progress
+from multiloss.training import checkpoint
+from multiloss.training.callbacks import Callback, direction
+from multiloss.training.fit_state import fit_state, restore_fit
+from multiloss.training.forward import Forward
+from multiloss.training.guard import Guard
+from multiloss.training.history import History, Logs, record_logs
+from multiloss.training.nonfinite import drop_nonfinite, explain_nonfinite, finite_gradients
+from multiloss.training.optimizer import decay_lines
+from multiloss.training.run_log import RunLog
+
+OnNonfinite: TypeAlias = Literal["raise", "skip"]
+
+logger = logging.getLogger("multiloss")
+
+
+class Fit:
+    """The state of one call of `Trainer.fit`; what callbacks see.
+
+    Attributes:
+        model, objective, optimizer, history: What is trained, on what, by what, and what came of it.
+        epoch, epochs: The epoch under way, from 1, and how many were asked for.
+        step, step_in_epoch: Steps done in all, and in this epoch.
+        steps_per_epoch: Steps in an epoch; 0 where a loader has no length.
+        keys: Keys that each epoch's logs will have.
+        finished: Whether training ended by itself, not by a signal or an error.
+        folder: The run folder, if there is one.
+    """
+
+    def __init__(
+        self,
+        forward: Forward,
+        optimizer: Optimizer,
+        *,
+        metrics: Callable[[], OutputMetrics],
+        callbacks: Sequence[Callback],
+        train: Source,
+        validation: Source | None,
+        terms: Sequence[str],
+        epochs: int,
+        seed: int,
+        clip: float | None,
+        on_nonfinite: OnNonfinite,
+        run_log: RunLog | None,
+        checkpoint_seconds: float,
+    ) -> None:
+        self.forward, self.optimizer, self.devices = forward, optimizer, forward.devices
+        self.model: nn.Module = forward.model
+        self.objective: Objective = forward.objective
+        self.callbacks, self.train, self.validation = list(callbacks), train, validation
+        self.epochs, self.seed, self.clip, self.on_nonfinite = epochs, seed, clip, on_nonfinite
+        self.run_log, self.checkpoint_seconds = run_log, checkpoint_seconds
+        self.folder: Path | None = run_log.folder if run_log is not None else None
+        self.metrics, self._make_metrics = metrics(), metrics
+        self.ledger = Ledger(reduction=self.objective.reduction)
+        self.history = History()
+        self.guard = Guard(optimizer, self.devices.device)
+        self.epoch, self.step, self.step_in_epoch, self.seconds = 1, 0, 0, 0.0
+        self.steps_per_epoch = train.steps or 0
+        self.finished = self.said_penalty = False
+        self.stopped: str | None = None
+        self.skipped: dict[str, int] = {}
+        self.clipped = torch.zeros((), device=self.devices.device)
+        self.epoch_start_random: dict[str, Any] = {}
+        self.keys = self._log_keys(terms)
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._signal: int | None = None
+        self._recent: list[Batch] = []
+        self._step_hooks = [c for c in self.callbacks if type(c).on_step_end is not Callback.on_step_end]
+
+    def direction(self, key: str) -> bool | None:
+        """Return whether a higher value of a metric's key is better; `None` if nobody knows."""
+        return direction(key, dict(self.objective.metrics))
+
+    def stop(self, reason: str) -> None:
+        """End training after this epoch."""
+        self.stopped = reason
+
+    def run(self, resume: bool = False) -> History:
+        """Train to the last epoch, or until something stops it."""
+        if resume and self.folder is not None:
+            restore_fit(self, checkpoint.load(checkpoint_path(self.folder)))
+        self._saved_at = time.monotonic()
+        with _on_signal(self._note_signal):
+            try:
+                while self.epoch <= self.epochs and not self.stopped and self._signal is None:
+                    self._run_epoch()
+                self.finished = self._signal is None
+            finally:
+                for callback in self.callbacks:
+                    callback.on_fit_end(self)
+            self.save()
+        self.history.stopped = self.stopped
+        if not self.finished:
+            self._say_interrupted()
+        return self.history
+
+    def save(self) -> None:
+        """Write the checkpoint, if there is a run folder, so that a later fit goes on from this very step."""
+        if self.folder is not None:
+            checkpoint.save(checkpoint_path(self.folder), fit_state(self))
+        self._saved_at = time.monotonic()
+
+    def _run_epoch(self) -> None:
+        began = time.perf_counter() - self.seconds
+        self.model.train()
+        for batch in self._batches():
+            self._train_step(batch)
+            due = self.folder is not None and time.monotonic() - self._saved_at > self.checkpoint_seconds
+            if due or self._signal is not None:
+                self.seconds = time.perf_counter() - began
+                self._check_finite()
+                if self._signal is not None:
+                    return
+                self.save()
+        self._check_finite()
+        outside = self._outside()
+        record = self.ledger.epoch(epoch=self.epoch, split="train", outside=outside)
+        logs: Logs = {"epoch": self.epoch, **record_logs(record, self.metrics.compute())}
+        records = [record]
+        if self.validation is not None:
+            held, metrics = self.forward.evaluate(
+                self.validation, self._make_metrics(), epoch=self.epoch, split="validation", outside=outside
+            )
+            records.append(held)
+            logs |= record_logs(held, metrics, "val_")
+        logs |= self._learning_rates()
+        logs["seconds"] = time.perf_counter() - began
+        self.history.rows.append(logs)
+        self.history.ledgers += records
+        if self.run_log is not None:
+            self.run_log.append(logs, records)
+        self._mention_penalty(records[-1])
+        for callback in self.callbacks:
+            callback.on_epoch_end(self, logs)
+        self.devices.log({key: value for key, value in logs.items() if key != "epoch"}, self.epoch)
+        self.epoch, self.step_in_epoch, self.seconds = self.epoch + 1, 0, 0.0
+
+    def _batches(self) -> Iterator[Batch]:
+        order = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        if not self.step_in_epoch:
+            self.epoch_start_random = checkpoint.random_state() if self.folder is not None else {}
+            yield from self.train.batches(order)
+            return
+        # what was seen is drawn again from the state in which the epoch began, and left out
+        here = checkpoint.random_state()
+        checkpoint.set_random_state(self.epoch_start_random)
+        batches = self.train.batches(order, self.step_in_epoch)
+        first = next(batches, None)
+        checkpoint.set_random_state(here)
+        if first is not None:
+            yield first
+            yield from batches
+
+    def _train_step(self, batch: Batch) -> None:
+        skip, scaler = self.on_nonfinite == "skip", self.devices.scaler
+        self.forward.progress = Progress(self.epoch - 1, self.step, self.steps_per_epoch or 1, self.epochs)
+        losses = self.forward(batch, self.metrics)
+        if skip:
+            losses = drop_nonfinite(losses, self.skipped)
+        for parameter in self._parameters:
+            parameter.grad = None
+        record = backward(losses, scaler=scaler, retain_graph=skip)
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
+        if skip:
+            record = finite_gradients(losses, record, self._parameters, self.skipped)
+        else:
+            self.guard.watch(record.total, gradients=scaler is None)
+            self._recent.append(batch)
+            if len(self._recent) >= self.guard.every:
+                self._check_finite()
+        if self.clip is not None:
+            self.clipped += nn.utils.clip_grad_norm_(self._parameters, self.clip) > self.clip
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+        self.step += 1
+        self.step_in_epoch += 1
+        self.ledger.add(record)
+        for callback in self._step_hooks:
+            callback.on_step_end(self)
+
+    def _check_finite(self) -> None:
+        recent, self._recent = self._recent, []
+        if recent and self.guard.tripped():
+            self.guard.clear()
+            after = self.step + 1 if self.guard.every == 1 else self.step  # one by one, the host looks before the step
+            first = after - len(recent)
+            raise explain_nonfinite(
+                recent, self.forward, self._parameters, self.objective.ignore_index, first, self.epoch, self.folder
+            )
+
+    def _learning_rates(self) -> Logs:
+        groups = self.optimizer.param_groups
+        own = {f"lr_{group.get('name', i)}": float(group["lr"]) for i, group in enumerate(groups)}
+        return {"lr": float(groups[0]["lr"]), **(own if len(groups) > 1 else {})}
+
+    def _outside(self) -> list[str]:
+        lines = decay_lines(self.optimizer)
+        if self.clip is not None:
+            lines.append(f"gradient clipping at norm {self.clip:g}: {int(self.clipped)} of {self.step} steps so far")
+        frozen = [name for name, p in self.model.named_parameters() if not p.requires_grad]
+        if frozen:
+            shown = ", ".join(frozen[:4]) + (", ..." if len(frozen) > 4 else "")
+            lines.append(f"frozen parameters: {len(frozen)} ({shown}) do not move")
+        untrained = [name for name in self.objective.outputs if name not in self.objective.terms]
+        lines += [f"no loss for {name}: predicted, not trained" for name in untrained]
+        return lines + [f"{name}: left out of {n} steps so far, not finite" for name, n in self.skipped.items()]
+
+    def _mention_penalty(self, record: LedgerRecord) -> None:
+        if not self.said_penalty and record.penalty > 0.5 * abs(record.total):
+            self.said_penalty = True
+            share = 100 * record.penalty / record.total
+            key = (
+                "val_task_loss watches the outputs only" if self.validation is not None else "watch each output's loss"
+            )
+            logger.warning("%.0f %% of the loss is penalty; %s", share, key)
+
+    def _note_signal(self, number: int) -> None:
+        self._signal = number
+
+    def _say_interrupted(self) -> None:
+        self.history.stopped = f"{signal.Signals(self._signal or 0).name} in epoch {self.epoch} after {self.step} steps"
+        saved = f"saved in {self.folder}; fit(..., resume=True) goes on" if self.folder else "not saved: no out= folder"
+        logger.warning("stopped by %s; %s", self.history.stopped, saved)
+
+    def _log_keys(self, terms: Sequence[str]) -> list[str]:
+        keys = ["loss", *(f"{name}_loss" for name in terms if name.split("/")[0] in self.objective.terms)]
+        keys += ["penalty"] if self.objective.penalties else []
+        keys += [f"{name}_{metric}" for name, own in self.metrics.metrics.items() for metric in own]
+        held = [f"val_{key}" for key in (*keys, "task_loss")] if self.validation is not None else []
+        return ["epoch", *keys, *held, *self._learning_rates(), "seconds"]
+
+
+def checkpoint_path(folder: Path) -> Path:
+    """Return where a run folder keeps its checkpoint."""
+    return folder / "checkpoint" / "last.safetensors"
+
+
+@contextmanager
+def _on_signal(note: Callable[[int], None]) -> Iterator[None]:
+    """Note Ctrl-C and SIGTERM instead of dying of them; a second one gets through."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        note(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,134 @@
+"""When a loss or a gradient is not finite: say which, or leave it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from multiloss.core.errors import NonFiniteError
+from multiloss.core.labels import labelled
+from multiloss.core.losses import Losses
+from multiloss.core.records import StepRecord
+from multiloss.data.batch import Batch
+
+Forward = Callable[[Batch], Losses]
+
+
+def drop_nonfinite(losses: Losses, skipped: dict[str, int]) -> Losses:
+    """Return the losses without those that are not finite, and count what was left out. Asks the device."""
+    if not losses.terms or bool(torch.stack([term.value.detach() for term in losses.terms]).isfinite().all()):
+        return losses
+    bad = [term.name for term in losses.terms if not bool(term.value.isfinite())]
+    for name in bad:
+        skipped[name] = skipped.get(name, 0) + 1
+    return Losses(tuple(term for term in losses.terms if term.name not in bad), (*losses.absent, *bad))
+
+
+def finite_gradients(
+    losses: Losses, record: StepRecord, parameters: Sequence[Tensor], skipped: dict[str, int]
+) -> StepRecord:
+    """Return the record; where a gradient is not finite, build `.grad` anew from the losses whose gradients are."""
+    if all(bool(p.grad.isfinite().all()) for p in parameters if p.grad is not None):
+        return record
+    trained = [p for p in parameters if p.requires_grad]
+    total: list[Tensor | None] = [None] * len(trained)
+    kept = []
+    for term in losses.terms:
+        factor = term.weight * term.balancing_weight
+        if not factor or not term.value.requires_grad:
+            kept.append(term)
+            continue
+        gradients = torch.autograd.grad(term.value, trained, retain_graph=True, allow_unused=True)
+        if not all(bool(g.isfinite().all()) for g in gradients if g is not None):
+            skipped[term.name] = skipped.get(term.name, 0) + 1
+            continue
+        kept.append(term)
+        for i, gradient in enumerate(gradients):
+            if gradient is not None:
+                before = total[i]
+                total[i] = factor * gradient if before is None else before + factor * gradient
+    for parameter, gradient in zip(trained, total, strict=True):
+        parameter.grad = gradient
+    dropped = tuple(term.name for term in losses.terms if term not in kept)
+    return Losses(tuple(kept), (*losses.absent, *dropped)).record()
+
+
+def explain_nonfinite(
+    batches: Sequence[Batch],
+    forward: Forward,
+    parameters: Sequence[Tensor],
+    ignore_index: int,
+    step: int,
+    epoch: int,
+    folder: Path | None,
+) -> NonFiniteError:
+    """Return the error that names the output, the rows and the last finite step.
+
+    Args:
+        batches: The latest batches, the last of them at `step`; parameters have not moved since the first bad one.
+        forward: Computes the losses of a batch once more.
+        parameters: What gradients are looked at.
+        ignore_index: The integer label that means "no label".
+        step: Steps done so far.
+        epoch: The epoch under way.
+        folder: Where the last good checkpoint is, if anywhere.
+    """
+    first = step - (len(batches) - 1 if len(batches) > 1 else 0)
+    for i, batch in enumerate(batches):
+        losses = forward(batch)
+        culprits = [name for name, value in losses.items() if not bool(value.isfinite())]
+        what = "loss"
+        if not culprits:
+            what = "gradient of the loss"
+            culprits = [name for name, value in losses.items() if not _finite_gradient(value, parameters)]
+        if culprits:
+            causes = "; ".join(_cause(name, losses, batch, ignore_index) for name in culprits)
+            at = first + i
+            return NonFiniteError(
+                f"the {what} of {', '.join(repr(name) for name in culprits)} is not finite in step {at + 1} "
+                f"(epoch {epoch}): {causes}. The last finite step was {at}; {_kept(folder)}. Mend the rows, lower the "
+                "learning rate, or set on_nonfinite='skip' to leave the output out of such steps"
+            )
+    return NonFiniteError(
+        f"a loss or a gradient was not finite near step {step + 1} (epoch {epoch}) and is not when computed again; "
+        f"{_kept(folder)}. Lower the learning rate, or clip gradients"
+    )
+
+
+def _finite_gradient(value: Tensor, parameters: Sequence[Tensor]) -> bool:
+    if not value.requires_grad:
+        return True
+    trained = [p for p in parameters if p.requires_grad]
+    gradients = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
+    return all(bool(g.isfinite().all()) for g in gradients if g is not None)
+
+
+def _cause(name: str, losses: Losses, batch: Batch, ignore_index: int) -> str:
+    value = f"{name} is {losses[name].item():g}"
+    target = batch.targets.get(name.split("/")[0])
+    inputs = batch.inputs.values() if isinstance(batch.inputs, dict) else (
+        [batch.inputs] if isinstance(batch.inputs, Tensor) else batch.inputs)  # fmt: skip
+    bad_input = [~x.isfinite().reshape(len(x), -1).all(1) for x in inputs if x.is_floating_point()]
+    if target is not None and target.is_floating_point():
+        bad = (labelled(target, ignore_index) & ~target.isfinite()).reshape(len(target), -1).any(1)
+        if bool(bad.any()):
+            return f"{value}, its target is infinite in {_rows(bad, batch)}"
+    for bad in bad_input:
+        if bool(bad.any()):
+            return f"{value}, an input is not finite in {_rows(bad, batch)}"
+    everything = torch.ones(len(target) if target is not None else 0, dtype=torch.bool)
+    return f"{value} although inputs and targets are finite (it diverged) in the batch of {_rows(everything, batch)}"
+
+
+def _rows(bad: Tensor, batch: Batch) -> str:
+    where = bad.nonzero()[:, 0].cpu()
+    rows = (where if batch.rows is None else batch.rows[where]).tolist()
+    kind = "rows" if batch.rows is not None else "rows of the batch"
+    return f"{kind} {', '.join(map(str, rows[:5]))}" + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+
+
+def _kept(folder: Path | None) -> str:
+    return "no checkpoint was kept (no out= folder)" if folder is None else f"the last good checkpoint is in {folder}"
