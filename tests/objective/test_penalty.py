@@ -114,7 +114,7 @@ def test_value_does_not_depend_on_grad_mode(net: Net) -> None:
 
 
 def test_tied_weight_counts_once_under_either_name(net: Net) -> None:
-    net.trunk_b.weight = net.get_parameter("trunk.2.weight")  # type: ignore[assignment]
+    net.trunk_b.weight = net.get_parameter("trunk.2.weight")
     assert [name for name in L2(0.1).terms(net) if name.startswith("l2/trunk")] == [
         "l2/trunk.0.weight",
         "l2/trunk.2.weight",

@@ -23,11 +23,12 @@ def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor | None:
     for weight, value in terms:
         if weight == 0.0:
             continue
-        if total is None:
-            total = value if weight == 1.0 else value * weight
-        else:
-            total = total.add(value, alpha=weight)  # one operation where a product and a sum would be two
+        total = _times(value, weight) if total is None else total.add(value, alpha=weight)  # one operation, not two
     return total
+
+
+def _times(value: Tensor, weight: float) -> Tensor:
+    return value if weight == 1.0 else value * weight
 
 
 class Losses(Mapping[str, Tensor]):

@@ -20,7 +20,7 @@ class StepTerm(NamedTuple):
     value: Tensor
     weight: float
     balancing_weight: float = 1.0
-    count: int | Tensor | None = None
+    labels: int | Tensor | None = None
     """Labels behind the value; `None` where labels do not apply (penalties) or nobody said."""
     denominator: float | Tensor | None = None
     """What the sum over labels was divided by; `None` counts the step as one."""

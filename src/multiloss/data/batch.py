@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -120,17 +120,17 @@ class TensorSource(Source):
 
     def _cut(self, index: Tensor) -> Iterator[Batch]:
         size, on_device = self.batch_size, index.to(self._inputs[0].device)
-        inputs = [t[on_device].to(self.device).split(size) for t in self._inputs]
+        inputs = [torch.split(t[on_device].to(self.device), size) for t in self._inputs]
         blocks = {name: t[on_device].to(self.device) for name, t in self._targets.items()}
         names, weighted = list(blocks), list(self._weights)
-        targets = [block.split(size) for block in blocks.values()]
-        weights = [t[on_device].to(self.device).split(size) for t in self._weights.values()]
-        lengths = [len(part) for part in index.split(size)]
+        targets = [torch.split(block, size) for block in blocks.values()]
+        weights = [torch.split(t[on_device].to(self.device), size) for t in self._weights.values()]
+        lengths = [len(part) for part in torch.split(index, size)]
         counts = [
             self._counts(blocks[name], lengths) if name in self._partial else [n * self._slots[name] for n in lengths]
             for name in names
         ]
-        for i, rows in enumerate(index.split(size)):
+        for i, rows in enumerate(torch.split(index, size)):
             yield Batch(
                 self._assemble([parts[i] for parts in inputs]),
                 {name: parts[i] for name, parts in zip(names, targets, strict=True)},
@@ -142,7 +142,7 @@ class TensorSource(Source):
     @staticmethod
     def _counts(target: Tensor, lengths: Sequence[int]) -> list[int]:
         mask = labelled(target).reshape(len(target), -1).sum(1)
-        return torch.stack([part.sum() for part in mask.split(list(lengths))]).tolist()
+        return torch.stack([part.sum() for part in torch.split(mask, list(lengths))]).tolist()
 
     def _assemble(self, tensors: list[Tensor]) -> Inputs:
         if self._shape is Tensor:
@@ -170,7 +170,7 @@ class LoaderSource(Source):
         self.loader, self.outputs, self.integer = loader, list(outputs), frozenset(integer)
         self.device = torch.device(device)
         sized = hasattr(loader.dataset, "__len__")
-        self.rows = len(loader.dataset) if sized else None
+        self.rows = len(cast(Sized, loader.dataset)) if sized else None
         self.steps = len(loader) if sized else None
         if self.rows == 0:
             raise DataError("expected at least one row, found an empty Dataset")
@@ -189,18 +189,20 @@ class LoaderSource(Source):
         targets = as_targets(item[1], self.outputs, self.integer)
         weights = as_named(item[2], list(targets), "sample_weight") if len(item) == 3 else None
         counts = {name: int(labelled(target).sum()) for name, target in targets.items()}  # still on the host
-        move = {"device": self.device, "non_blocking": True}
         inputs = as_inputs(item[0])
         moved: Inputs
         if isinstance(inputs, Tensor):
-            moved = inputs.to(**move)
+            moved = self._move(inputs)
         elif isinstance(inputs, dict):
-            moved = {name: t.to(**move) for name, t in inputs.items()}
+            moved = {name: self._move(t) for name, t in inputs.items()}
         else:
-            moved = tuple(t.to(**move) for t in inputs)
-        on_device = {name: t.to(**move) for name, t in targets.items()}
-        weighted = None if weights is None else {name: t.float().to(**move) for name, t in weights.items()}
+            moved = tuple(self._move(t) for t in inputs)
+        on_device = {name: self._move(t) for name, t in targets.items()}
+        weighted = None if weights is None else {name: self._move(t.float()) for name, t in weights.items()}
         return Batch(moved, on_device, weighted, counts, None)
+
+    def _move(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
 
 
 def as_inputs(data: Any) -> Inputs:

@@ -15,6 +15,7 @@ from multiloss.core.records import LedgerRecord, StepRecord, StepTerm, TermKind,
 
 Addend: TypeAlias = Tensor | tuple[float, Tensor] | tuple[float, Tensor, int]
 
+_EPSILONS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
 WINDOW = 256  # steps kept as tensors on the device before they are read in one go
 
 
@@ -95,28 +96,31 @@ class Ledger:
         window, self._window = self._window, []
         tensors: list[Tensor] = []
         for step in window:
-            tensors += [term.value for term in step.terms]
-            tensors += [x for term in step.terms for x in (term.count, term.denominator) if isinstance(x, Tensor)]
+            for term in step.terms:
+                tensors.append(term.value)
+                tensors += [x for x in (term.labels, term.denominator) if isinstance(x, Tensor)]
             tensors += [] if step.total is None else [step.total]
         numbers = iter(_to_host(tensors))
         for step in window:
-            values = [next(numbers) for _ in step.terms]
-            for term, value in zip(step.terms, values, strict=True):
-                count = next(numbers) if isinstance(term.count, Tensor) else term.count
-                denominator = next(numbers) if isinstance(term.denominator, Tensor) else term.denominator
-                self._sums.setdefault(term.name, _Sums(term.kind)).add(term, value, count, denominator)
+            for term in step.terms:
+                value = next(numbers)
+                labels = next(numbers) if isinstance(term.labels, Tensor) else term.labels
+                divisor = next(numbers) if isinstance(term.denominator, Tensor) else term.denominator
+                sums = self._sums.get(term.name) or self._sums.setdefault(term.name, _Sums(term.kind))
+                sums.add(term, value, labels, divisor)
             for name in step.absent:
                 self._sums.setdefault(name, _Sums("loss")).count_labels(0)
             if step.total is not None:
                 self._total += next(numbers)
-                self._epsilon = max(self._epsilon, torch.finfo(step.total.dtype).eps)
+                self._epsilon = max(self._epsilon, _EPSILONS[step.total.dtype])
             self._steps += 1
 
     def epoch(self, *, epoch: int | None = None, split: str | None = None, outside: Iterable[str] = ()) -> LedgerRecord:
         """Return the account of all steps since the last call, and begin anew.
 
         Args:
-            epoch, split: Written into the record.
+            epoch: Number of the epoch, written into the record.
+            split: Name of the set, written into the record.
             outside: What is not in the sum and should be listed beside it.
         """
         record = self.peek(epoch=epoch, split=split, outside=outside)
@@ -167,7 +171,7 @@ class Ledger:
     def state_dict(self) -> dict[str, Any]:
         """Return the account so far as plain numbers: restoring it goes on as if never interrupted."""
         self._read()
-        sums = {name: value.state_dict() for name, value in self._sums.items()}
+        sums = {name: value.state() for name, value in self._sums.items()}
         return {"sums": sums, "total": self._total, "steps": self._steps, "epsilon": self._epsilon}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -180,24 +184,37 @@ class Ledger:
 class _Mean:
     """A running mean that is exact where the number never changes."""
 
+    __slots__ = ("first", "moved", "n", "total")
+
     def __init__(self) -> None:
-        self.total, self.low, self.high, self.n = 0.0, math.inf, -math.inf, 0
+        self.total, self.first, self.moved, self.n = 0.0, 1.0, False, 0
 
     def add(self, number: float) -> None:
+        if not self.n:
+            self.first = number
+        elif number != self.first:
+            self.moved = True
         self.total += number
-        self.low, self.high, self.n = min(self.low, number), max(self.high, number), self.n + 1
-
-    @property
-    def moved(self) -> bool:
-        return self.low < self.high
+        self.n += 1
 
     @property
     def value(self) -> float:
-        return self.total / self.n if self.moved else self.low if self.n else 1.0
+        return self.total / self.n if self.moved else self.first
+
+    def state(self) -> list[float]:
+        return [self.total, self.first, self.moved, self.n]
+
+    @classmethod
+    def from_state(cls, state: list[Any]) -> _Mean:
+        mean = cls()
+        mean.total, mean.first, mean.moved, mean.n = state
+        return mean
 
 
 class _Sums:
     """Running sums of one term, in float64."""
+
+    __slots__ = ("balancing_weight", "contribution", "count", "denominator", "kind", "numerator", "weight")
 
     def __init__(self, kind: TermKind) -> None:
         self.kind = kind
@@ -205,15 +222,16 @@ class _Sums:
         self.contribution = self.numerator = self.denominator = 0.0
         self.count: int | None = None
 
-    def add(self, term: StepTerm, value: float, count: float | None, denominator: float | None) -> None:
-        if count is not None:
-            self.count_labels(int(count))
-        if denominator == 0:
+    def add(self, term: StepTerm, value: float, labels: float | None, divisor: float | None) -> None:
+        if labels is not None:
+            self.count_labels(int(labels))
+        if divisor is None:
+            divisor = 1.0
+        elif divisor == 0:
             return  # no label: the value is an empty mean
         self.contribution += term.weight * term.balancing_weight * value
         self.weight.add(term.weight)
         self.balancing_weight.add(term.balancing_weight)
-        divisor = 1.0 if denominator is None else float(denominator)
         self.numerator += value * divisor
         self.denominator += divisor
 
@@ -239,16 +257,16 @@ class _Sums:
         share = _share(contribution, total)
         return TermRecord(name, self.kind, self.value, weight, balancing, contribution, share, self.count, note)
 
-    def state_dict(self) -> dict[str, Any]:
-        means = {"weight": vars(self.weight), "balancing_weight": vars(self.balancing_weight)}
-        return {**vars(self), **{name: dict(values) for name, values in means.items()}}
+    def state(self) -> dict[str, Any]:
+        means = {"weight": self.weight.state(), "balancing_weight": self.balancing_weight.state()}
+        plain = ("kind", "contribution", "numerator", "denominator", "count")
+        return {**{name: getattr(self, name) for name in plain}, **means}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> _Sums:
         sums = cls(state["kind"])
-        for name in ("weight", "balancing_weight"):
-            vars(getattr(sums, name)).update(state[name])
-        vars(sums).update({k: v for k, v in state.items() if k not in ("weight", "balancing_weight")})
+        for name, value in state.items():
+            setattr(sums, name, _Mean.from_state(value) if isinstance(value, list) else value)
         return sums
 
 

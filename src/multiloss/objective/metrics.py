@@ -106,8 +106,8 @@ def build_metric(spec: MetricSpec, kind: Kind, size: int) -> Metric:
     options = dict(row.options)
     torchmetrics = require("torchmetrics", f"metric {spec!r}")
     if family == "regression":
-        metric: Metric = getattr(torchmetrics, row.regression or "")(**options)
-        return metric
+        regression: Metric = getattr(torchmetrics, row.regression or "")(**options)
+        return regression
     name, task = row.classification or "", "multiclass" if kind == "ordinal" else kind
     if kind == "binary" and spec == "balanced_accuracy":
         task, size = "multiclass", 2
@@ -117,8 +117,8 @@ def build_metric(spec: MetricSpec, kind: Kind, size: int) -> Metric:
         options["weights"] = "quadratic" if kind == "ordinal" else None
     elif name != "MatthewsCorrCoef" and task != "binary":
         options["average"] = row.average
-    metric = getattr(torchmetrics.classification, f"{task.capitalize()}{name}")(**options)
-    return metric
+    built: Metric = getattr(torchmetrics.classification, f"{task.capitalize()}{name}")(**options)
+    return built
 
 
 class OutputMetrics:
@@ -190,8 +190,7 @@ class OutputMetrics:
         pred = decode(kind, (pred if point is None else point(pred)).float(), units)
         mask = labelled(target, self._ignore_index)
         if kind in ("regression", "count"):
-            target = decode("regression", target, units)
-            pred, target = pred[mask], target[mask]
+            pred, target = pred[mask], decode("regression", target[mask], units)
         elif kind == "multilabel":
             target = torch.where(mask, target, -1).long()
             rows = mask.any(1)
@@ -201,10 +200,11 @@ class OutputMetrics:
             pred = (pred.movedim(1, -1) if kind != "binary" else pred)[mask]
         self._seen[name] += len(target)
         if kind in ("binary", "multiclass", "ordinal"):
-            self._classes[name] |= set(target.unique().tolist())
+            self._classes[name] |= set(torch.unique(target).tolist())
         if len(target):
             for metric_key, metric in self.metrics[name].items():
-                metric.to(pred.device)
+                if metric.device != pred.device:
+                    metric.to(pred.device)
                 two = metric_key == "balanced_accuracy" and kind == "binary"
                 metric.update((pred > 0.5).long() if two else pred, target)
 

@@ -33,6 +33,10 @@ class ObjectiveLosses(Losses):
 
     __slots__ = ("reduction",)
 
+    def __init__(self, terms: tuple[StepTerm, ...], absent: tuple[str, ...], reduction: Reduction) -> None:
+        super().__init__(terms, absent)
+        self.reduction = reduction
+
     def ledger(self) -> LedgerRecord:
         """Return what the total of this step is made of; reads the device."""
         ledger = Ledger(reduction=self.reduction)
@@ -56,7 +60,8 @@ class Objective:
             mapping `{"name": "huber", "delta": 2.0}`, what `multiloss.loss` returns, or any `f(pred, target)`; one that
             returns a dict gives several terms (`a/ce`, `a/kl`); `None` leaves an output untrained.
         loss_weights: Factors: numbers >= 0, schedules or callables of the `Progress`, by name, in order, or one.
-        metrics: Names or torchmetrics objects for each output by name, in order, or one list for all.
+        metrics: Names or torchmetrics objects for each output by name; a list of lists in order; or one flat list,
+            or one metric, for all.
         penalties: Penalties, mappings or callables of the model.
         reduction: Divide by the number of labels (`labelled`) or by the batch (`batch`, Keras's rule).
         ignore_index: The integer label that means "no label".
@@ -87,12 +92,13 @@ class Objective:
             raise ObjectiveError(f"reduction: expected 'labelled' or 'batch', found {reduction!r}")
         self.reduction, self.ignore_index = reduction, ignore_index
         self.penalties: tuple[Penalty, ...] = tuple(resolve_penalty(penalty) for penalty in penalties)
-        self._given = (loss, loss_weights, metrics)
+        self._given: tuple[Any, Any, Any] = (loss, loss_weights, metrics)
         self.outputs: tuple[str, ...] = ()
         self.terms: dict[str, LossTerm] = {}
         self.metrics: dict[str, tuple[MetricSpec, ...]] = {}
         self.loss_weights = LossWeights({})
         self._bound = False
+        self._shapes: set[tuple[object, ...]] = set()
         if isinstance(loss, Mapping) and "name" not in loss:
             measured = tuple(metrics) if isinstance(metrics, Mapping) else ()
             self._resolve(tuple(dict.fromkeys((*loss, *measured))))
@@ -117,6 +123,7 @@ class Objective:
 
     def _resolve(self, names: tuple[str, ...]) -> None:
         loss, loss_weights, metrics = self._given
+        metrics = [metrics] if _is_metric(metrics) else metrics
         problems = name_problems(names)
         self.terms, self.metrics = {}, {}
         losses = _by_name(loss, names, "loss", problems)
@@ -134,13 +141,10 @@ class Objective:
                 weights[name] = weight
             except ObjectiveError as error:
                 problems.append(str(error))
-        shared = isinstance(metrics, str) or (
-            isinstance(metrics, Sequence)
-            and all(isinstance(metric, str) or hasattr(metric, "update") for metric in metrics)
-        )
-        by_name = dict.fromkeys(names, metrics) if shared else _by_name(metrics, names, "metrics", problems)
+        flat = isinstance(metrics, Sequence) and all(_is_metric(metric) for metric in metrics)
+        by_name = dict.fromkeys(names, metrics) if flat else _by_name(metrics, names, "metrics", problems)
         for name, own in by_name.items():
-            self.metrics[name] = (own,) if isinstance(own, str) or hasattr(own, "update") else tuple(own or ())
+            self.metrics[name] = tuple([own] if _is_metric(own) else own or [])
         if not trained and not problems:
             problems.append("expected a loss for at least one output, found none")
         if problems:
@@ -185,6 +189,8 @@ class Objective:
             if target is None:
                 absent.append(name)
                 continue
+            if pred.shape != target.shape:
+                self._check_shapes(name, term, pred, target)
             weight = self.loss_weights.at(name, progress)
             parts = term.reduce(
                 pred if weight or self._has_parts(name) else pred.detach(),  # weight 0: no graph, no backward pass
@@ -197,15 +203,22 @@ class Objective:
             for part in parts:
                 if part.name != name:
                     weight = self.loss_weights.at(part.name, progress)
-                found.append(StepTerm(part.name, "loss", part.value, weight, 1.0, part.count, part.denominator))
+                found.append(StepTerm(part.name, "loss", part.value, weight, 1.0, part.labels, part.denominator))
         for penalty in self.penalties:
             if model is None:
                 raise ObjectiveError(f"penalty {penalty.name!r} needs the model: call objective(..., model=model)")
             for name, (coefficient, value) in penalty.terms(model).items():
                 found.append(StepTerm(name, "penalty", value, coefficient))
-        losses = ObjectiveLosses(tuple(found), tuple(absent))
-        losses.reduction = self.reduction
-        return losses
+        return ObjectiveLosses(tuple(found), tuple(absent), self.reduction)
+
+    def _check_shapes(self, name: str, term: LossTerm, pred: Tensor, target: Tensor) -> None:
+        """Refuse what would broadcast, once for each pair of shapes: torch would make `[n, n]` of `[n]` and `[n, 1]`."""
+        shapes = (name, pred.shape[1:], target.shape[1:], len(pred) == len(target))
+        if shapes not in self._shapes:
+            problems = term.loss.check(pred, target, self.ignore_index)
+            if problems:
+                raise ObjectiveError(listed(problems, f"output {name!r}"))
+            self._shapes.add(shapes)
 
     def _has_parts(self, name: str) -> bool:
         return any(key.startswith(f"{name}/") for key in self.loss_weights)
@@ -232,7 +245,7 @@ class Objective:
         units: Mapping[str, Units],
         only: Mapping[str, Sequence[MetricSpec]] | None = None,
     ) -> OutputMetrics:
-        """Return an accumulator of this objective's metrics, or `only` of some, for outputs of these kinds and sizes."""
+        """Return an accumulator of this objective's metrics, or of `only` some, for outputs of these kinds."""
         points = {name: term.loss.point for name, term in self.terms.items()}
         specs = self.metrics if only is None else only
         return OutputMetrics(specs, kinds, sizes, units, points, self.ignore_index)
@@ -248,6 +261,10 @@ class Objective:
         for penalty in self.penalties:
             if isinstance(penalty, Activity):
                 penalty.detach()
+
+
+def _is_metric(value: object) -> bool:
+    return isinstance(value, str) or (hasattr(value, "update") and hasattr(value, "compute"))
 
 
 def _by_name(given: Any, names: tuple[str, ...], what: str, problems: list[str]) -> dict[str, Any]:

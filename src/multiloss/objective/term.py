@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,13 +15,12 @@ from multiloss.objective.losses import Loss
 from multiloss.objective.missing import Reduction, masked_mean
 
 
-@dataclass(frozen=True, slots=True)
-class Reduced:
+class Reduced(NamedTuple):
     """A loss over one batch: its mean, the labels behind it, and what the sum was divided by."""
 
     name: str
     value: Tensor
-    count: int | Tensor
+    labels: int | Tensor
     denominator: float | Tensor
 
 

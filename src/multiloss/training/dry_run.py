@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -142,7 +142,8 @@ def output_kinds(
     model: nn.Module, objective: Objective, outputs: Tensors, targets: Tensors
 ) -> tuple[dict[str, Kind], dict[str, int]]:
     """Return what each output predicts, and its classes or labels."""
-    declared: dict[str, Kind] = model.kinds() if hasattr(model, "kinds") else {}
+    kinds_of: Callable[[], dict[str, Kind]] = getattr(model, "kinds", dict)
+    declared = kinds_of()
     kinds: dict[str, Kind] = {}
     sizes: dict[str, int] = {}
     for name, pred in outputs.items():

@@ -75,10 +75,11 @@ class Fit:
         self.epochs, self.seed, self.clip, self.on_nonfinite = epochs, seed, clip, on_nonfinite
         self.run_log, self.checkpoint_seconds = run_log, checkpoint_seconds
         self.folder: Path | None = run_log.folder if run_log is not None else None
-        self.metrics, self._make_metrics = metrics(), metrics
+        self.metrics, self._held_metrics = metrics(), metrics()
         self.ledger = Ledger(reduction=self.objective.reduction)
         self.history = History()
-        self.guard = Guard(optimizer, self.devices.device)
+        sparse = any(getattr(module, "sparse", False) for module in self.model.modules())
+        self.guard = Guard(optimizer, self.devices.device, sparse)
         self.epoch, self.step, self.step_in_epoch, self.seconds = 1, 0, 0, 0.0
         self.steps_per_epoch = train.steps or 0
         self.finished = self.said_penalty = False
@@ -144,7 +145,7 @@ class Fit:
         records = [record]
         if self.validation is not None:
             held, metrics = self.forward.evaluate(
-                self.validation, self._make_metrics(), epoch=self.epoch, split="validation", outside=outside
+                self.validation, self._held_metrics, epoch=self.epoch, split="validation", outside=outside
             )
             records.append(held)
             logs |= record_logs(held, metrics, "val_")

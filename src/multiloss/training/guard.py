@@ -16,31 +16,37 @@ class Guard:
     Args:
         optimizer: The optimiser; one that is not fused has to be stopped by the host.
         device: Where the gradients are.
+        sparse: Whether gradients may be sparse.
 
     Attributes:
         every: Steps between two looks of the host: one where looking costs nothing.
     """
 
-    def __init__(self, optimizer: Optimizer, device: torch.device) -> None:
+    def __init__(self, optimizer: Optimizer, device: torch.device, sparse: bool = False) -> None:
         self.bad = torch.zeros((), device=device)
         self._one = torch.ones((), device=device)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._plain = all(p.dtype == torch.float32 for p in self._parameters) and not sparse
         self.every = 1 if device.type == "cpu" else 16
         if any(group.get("fused") for group in optimizer.param_groups):
             optimizer.found_inf = self.bad  # type: ignore[attr-defined]
 
     def watch(self, total: Tensor | None, gradients: bool = True) -> None:
         """Raise the flag if the total or, where asked, any gradient is not finite. One operation on the device."""
-        found = [] if total is None else [total]
-        if gradients:
-            found += [p.grad for p in self._parameters if p.grad is not None]
-        groups: dict[tuple[object, ...], list[Tensor]] = {}
-        for tensor in found:
-            values = tensor._values() if tensor.is_sparse else tensor
-            groups.setdefault((values.dtype, values.device), []).append(values)
-        for same in groups.values():
-            # torch's own overflow check of GradScaler; scaled by one, it changes no finite value
-            torch._amp_foreach_non_finite_check_and_unscale_(same, self.bad, self._one)
+        found = [p.grad for p in self._parameters if p.grad is not None] if gradients else []
+        if total is not None:
+            found.append(total)
+        if self._plain:
+            self._look(found)
+            return
+        values = [tensor._values() if tensor.is_sparse else tensor for tensor in found]
+        for dtype in {tensor.dtype for tensor in values}:
+            self._look([tensor for tensor in values if tensor.dtype == dtype])
+
+    def _look(self, tensors: list[Tensor]) -> None:
+        # torch's own overflow check of GradScaler; scaled by one, it changes no finite value
+        if tensors:
+            torch._amp_foreach_non_finite_check_and_unscale_(tensors, self.bad, self._one)
 
     def tripped(self) -> bool:
         """Ask the device whether the flag is up."""

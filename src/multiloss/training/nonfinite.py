@@ -50,8 +50,8 @@ def finite_gradients(
             if gradient is not None:
                 before = total[i]
                 total[i] = factor * gradient if before is None else before + factor * gradient
-    for parameter, gradient in zip(trained, total, strict=True):
-        parameter.grad = gradient
+    for parameter, summed in zip(trained, total, strict=True):
+        parameter.grad = summed
     dropped = tuple(term.name for term in losses.terms if term not in kept)
     return Losses(tuple(kept), (*losses.absent, *dropped)).record()
 

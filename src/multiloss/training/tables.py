@@ -43,7 +43,9 @@ def table_model(
         inputs: Columns to predict from, or kinds of inputs that should not be inferred.
         trunk: Widths of the shared layers.
         heads: Widths of an output's own layers before its last one; none by default.
-        activation, dropout, norm: Of the trunk; activation and dropout also of the heads.
+        activation: Activation of trunk and heads.
+        dropout: Share of features left out in training, in trunk and heads.
+        norm: Normalisation of the trunk's layers.
 
     Raises:
         DataError: If the table cannot be used so; every mistake is named.
@@ -51,7 +53,9 @@ def table_model(
 
     Example:
         >>> import polars as pl
-        >>> frame = pl.DataFrame({"size": [1.0, 2.5, 3.0, 4.0] * 9, "kind": ["a", "b", "b", "a"] * 9, "cost": [2.0, 5.0, 6.5, 8.0] * 9})
+        >>> frame = pl.DataFrame({
+        ...     "size": [1.0, 2.5, 3.0, 4.0] * 9, "kind": ["a", "b", "b", "a"] * 9, "cost": [2.0, 5.0, 6.5, 8.0] * 9
+        ... })
         >>> model = table_model(frame, outputs=["cost", "kind"], trunk=[16], heads={"kind": [8]})
         >>> model.kinds()
         {'cost': 'regression', 'kind': 'binary'}

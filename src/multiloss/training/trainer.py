@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from multiloss.nn.groups import parameter_groups
 from multiloss.objective.metrics import OutputMetrics
 from multiloss.objective.objective import Objective
 from multiloss.training import checkpoint
-from multiloss.training.callbacks import Callback
+from multiloss.training.callbacks import Callback, ProgressDisplay
 from multiloss.training.devices import Devices, Precision, choose_threads, use_threads
 from multiloss.training.dry_run import DryRun, dry_run, output_kinds, refuse
 from multiloss.training.fit import Fit, OnNonfinite
@@ -28,7 +28,6 @@ from multiloss.training.forward import Forward
 from multiloss.training.history import History, record_logs
 from multiloss.training.intake import hold_out, intake
 from multiloss.training.optimizer import OptimizerSpec, make_optimizer
-from multiloss.training.progress import ProgressDisplay
 from multiloss.training.run_log import RunLog, fingerprint, write_run_json
 
 logger = logging.getLogger("multiloss")
@@ -234,7 +233,8 @@ class Trainer:
         return found
 
     def _units(self) -> dict[str, Units]:
-        return self.model.units() if hasattr(self.model, "units") else {}
+        units_of: Callable[[], dict[str, Units]] = getattr(self.model, "units", dict)
+        return units_of()
 
     def _metrics(self) -> OutputMetrics:
         return self.objective.output_metrics(self._kinds, self._sizes, self._units())
@@ -266,8 +266,10 @@ class Trainer:
         The numbers do not depend on the batch size. The account of the total is in `.ledger`.
 
         Args:
-            data, targets, sample_weight: As `fit` takes them.
+            data: As `fit` takes it.
+            targets: Targets, where `data` is inputs alone.
             batch_size: Rows in a batch.
+            sample_weight: Weights by output, or one array for all.
         """
         data = data if targets is None else (data, targets)
         source = intake(data, batch_size=batch_size, sample_weight=sample_weight, **self._intake_options())

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from multiloss.core.records import digits
-from multiloss.training.callbacks import Callback
+from multiloss.training.callbacks.base import Callback
 from multiloss.training.history import Logs
 
 if TYPE_CHECKING:
     from multiloss.training.fit import Fit
 
 REDRAW_SECONDS = 0.1
-
-logger = logging.getLogger("multiloss")
 
 
 class ProgressDisplay(Callback):
@@ -139,11 +135,3 @@ def _own_keys(logs: Logs, name: str, outputs: tuple[str, ...]) -> dict[str, str]
     longer = tuple(f"{other}_" for other in outputs if other != name and other.startswith(name))
     keys = [key for key in logs if key.startswith((f"{name}_", f"{name}/")) and not (longer and key.startswith(longer))]
     return {key[len(name) :].lstrip("_/"): key for key in keys}
-
-
-def show_log_lines() -> None:
-    """Send multiloss's notes to standard error, where nobody has set up logging."""
-    if not logger.handlers and not logging.getLogger().handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-        logger.addHandler(handler)
