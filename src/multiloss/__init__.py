@@ -43,6 +43,7 @@ from multiloss.objective import (
     default_losses,
     default_metrics,
     loss,
+    loss_table,
     piecewise,
     ramp,
 )
@@ -101,6 +102,7 @@ __all__ = [
     "default_metrics",
     "dry_run",
     "loss",
+    "loss_table",
     "make_head",
     "piecewise",
     "predict_table",

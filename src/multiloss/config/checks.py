@@ -35,7 +35,9 @@ def _class_weight(value: Any) -> None:
 
     named = value if isinstance(value, Mapping) else dict(enumerate(value)) if isinstance(value, list) else None
     if named is None and value not in (BY_LABELS, None):
-        raise ValueError(f"class_weight: expected {BY_LABELS}, a number per class or {{class: number}}, found {value!r}")
+        raise ValueError(
+            f"class_weight: expected {BY_LABELS}, a number per class or {{class: number}}, found {value!r}"
+        )
     problems = not_weights(**{f"class_weight of {key}": item for key, item in (named or {}).items()})
     if problems:
         raise ValueError("; ".join(problems))

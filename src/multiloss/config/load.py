@@ -26,7 +26,7 @@ EXPECTED = {
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a configuration file.
+    r"""Read a configuration file.
 
     Args:
         path: A YAML file. Its `table` is relative to its own folder.
@@ -39,7 +39,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "homes.yaml"
-        >>> _ = file.write_text("table: homes.csv\\noutputs: [price]\\n")
+        >>> _ = file.write_text("table: homes.csv\noutputs: [price]\n")
         >>> load_config(file, ["training.epochs=3"]).training.epochs
         3
     """
@@ -48,7 +48,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         names = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise ConfigError([f"expected a configuration, found no such file. {nearest(file.name, names)}"], str(file)) from error
+        raise ConfigError(
+            [f"expected a configuration, found no such file. {nearest(file.name, names)}"], str(file)
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(["expected UTF-8, found another encoding; save it as UTF-8"], str(file)) from error
     except OSError as error:
@@ -63,7 +65,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def read_config(
-    raw: dict[str, Any], source: str, overrides: Sequence[str] = (), where: Mapping[tuple[str | int, ...], str] | None = None
+    raw: dict[str, Any],
+    source: str,
+    overrides: Sequence[str] = (),
+    where: Mapping[tuple[str | int, ...], str] | None = None,
 ) -> Config:
     """Return the configuration that plain values mean.
 
@@ -140,14 +145,15 @@ def _sentence(found: Any, where: Where) -> str:
     place = next((where[path[:n]] for n in range(len(path), 0, -1) if path[:n] in where), "")
     place = f"{place}: " if place else ""
     key = ".".join(map(str, path))
+    named = "" if place.startswith(f"{key}=") else f"{key}: "
     if kind == "extra_forbidden":
         known = _known(path[:-1])
         return f"{place}unknown key {key!r}. {nearest(str(path[-1]), known)}"
     if kind == "missing":
         return f"{place}expected {key!r}, found none; add it"
     if kind == "value_error":
-        return f"{place}{key}: {_one_line(str(context['error']))}"
-    return f"{place}{key}: expected {_expectation(kind, context)}, found {value!r}"
+        return f"{place}{named}{_one_line(str(context['error']))}"
+    return f"{place}{named}expected {_expectation(kind, context)}, found {value!r}"
 
 
 def _one_line(reason: str) -> str:

@@ -60,7 +60,9 @@ class SplitConfig(Part):
         if self.validation + self.test >= 1:
             raise ValueError(f"expected validation + test below 1, found {self.validation + self.test:g}")
         if (self.method == "row") != (self.column is None):
-            raise ValueError(f"expected a column for method group or time alone, found {self.column!r} for {self.method}")
+            raise ValueError(
+                f"expected a column for method group or time alone, found {self.column!r} for {self.method}"
+            )
         return self
 
 

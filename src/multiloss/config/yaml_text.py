@@ -17,7 +17,9 @@ _RESOLVERS = {
     "tag:yaml.org,2002:bool": (re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
     "tag:yaml.org,2002:int": (re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")),
     "tag:yaml.org,2002:float": (
-        re.compile(r"^(?:[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN))$"),
+        re.compile(
+            r"^(?:[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN))$"
+        ),
         list("-+.0123456789"),
     ),
 }
@@ -42,7 +44,7 @@ for _tag, (_pattern, _first) in _RESOLVERS.items():
 
 
 def parse_yaml(text: str, source: str) -> tuple[Any, dict[Path, int]]:
-    """Return the value of a YAML text, and the line of every key and item in it.
+    r"""Return the value of a YAML text, and the line of every key and item in it.
 
     Keys are text, as written.
 
@@ -50,7 +52,7 @@ def parse_yaml(text: str, source: str) -> tuple[Any, dict[Path, int]]:
         ConfigError: If the text is no YAML, or a mapping holds a key twice; names the line.
 
     Example:
-        >>> parse_yaml("a:\\n  on: [1e-3, no]", "example")
+        >>> parse_yaml("a:\n  on: [1e-3, no]", "example")
         ({'a': {'on': [0.001, 'no']}}, {('a',): 1, ('a', 'on'): 2, ('a', 'on', 0): 2, ('a', 'on', 1): 2})
     """
     lines: dict[Path, int] = {}
@@ -94,7 +96,7 @@ def _value(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, int],
     return found
 
 
-def to_yaml(value: Any) -> str:
+def to_yaml(value: Any, width: int = 110) -> str:
     """Return plain values as YAML that `parse_yaml` reads back.
 
     Example:
@@ -103,5 +105,7 @@ def to_yaml(value: Any) -> str:
         widths: [64, 64]
         lr: 1.0e-05
     """
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=width, allow_unicode=True
+    )
     return text

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from multiloss.core.errors import MultilossError, ObjectiveError, listed, nearest
+from multiloss.core.graph import reached_leaves
+from multiloss.core.losses import Losses
 from multiloss.core.types import Kind, Tensors, Units
 from multiloss.data.batch import Inputs
 from multiloss.nn.base import ModelCaller
@@ -134,7 +136,7 @@ def _check(
     if clean:
         losses = objective(outputs, targets, model=model, sample_weight=sample_weight)
         names = (*losses, *(name for name in losses.absent if name not in losses))
-        problems += _gradient_problems(model, objective, losses, optimizer)
+        problems += _gradient_problems(model, losses, optimizer)
     return DryRun(problems, names, kinds, sizes, operations)
 
 
@@ -156,26 +158,18 @@ def output_kinds(
     return kinds, sizes
 
 
-def _gradient_problems(
-    model: nn.Module, objective: Objective, losses: Mapping[str, Tensor], optimizer: Optimizer | None
-) -> list[str]:
+def _gradient_problems(model: nn.Module, losses: Losses, optimizer: Optimizer | None) -> list[str]:
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    problems: list[str] = []
     if not named:
         return ["expected parameters to train, found every one frozen (requires_grad=False)"]
-    for name, value in losses.items():
-        weight = 1.0 if name in objective.loss_weights and not objective.loss_weights[name] else None
-        if weight is not None or name.split("/")[0] not in objective.terms:
-            continue
-        if not bool(value.isfinite()):
-            problems.append(f"loss {name!r} is {value.item()} on the first batch")
-        gradients = (
-            torch.autograd.grad(value, list(named.values()), retain_graph=True, allow_unused=True)
-            if value.requires_grad
-            else []
-        )
-        if all(gradient is None for gradient in gradients):
-            problems.append(f"output {name!r} has no gradient: no parameter moves its loss. Was it detached?")
+    problems: list[str] = []
+    trained = {id(p) for p in named.values()}
+    for term in losses.terms:
+        if term.kind == "loss" and term.weight:
+            if not bool(term.value.isfinite()):
+                problems.append(f"loss {term.name!r} is {term.value.item()} on the first batch")
+            if not trained & reached_leaves(term.value):
+                problems.append(f"output {term.name!r} has no gradient: no parameter moves its loss. Was it detached?")
     if optimizer is not None:
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         left = [name for name, p in named.items() if id(p) not in held]

@@ -1,0 +1,80 @@
+"""The entry point: the commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from multiloss.cli import demo, evaluate, explain, fit, init, predict
+from multiloss.cli.show import Notes, complain
+from multiloss.core.errors import ConfigError, DataError, ModelError, MultilossError, ObjectiveError
+
+BAD_INPUT = (ConfigError, DataError, ObjectiveError, ModelError)
+DEBUG = "--debug"
+
+app = typer.Typer(
+    help="Train models with several outputs and several losses, and account for every digit of the total loss.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("fit")(fit.fit)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
+app.command("init")(init.init)
+app.command("demo")(demo.demo)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from multiloss import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show a traceback with an error; may stand anywhere.")] = False,
+) -> None:
+    """Hold the options of every command."""
+
+
+def run(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0; 1 for a failed run; 2 for bad input.
+
+    Args:
+        arguments: Words of the command line, those of the process by default.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in given
+    notes, logger = Notes(), logging.getLogger("multiloss")
+    logger.addHandler(notes)
+    try:
+        app([word for word in given if word != DEBUG], prog_name="multiloss")
+    except MultilossError as error:
+        _report(error, str(error), debug)
+        sys.exit(2 if isinstance(error, BAD_INPUT) else 1)
+    except Exception as error:  # noqa: BLE001 (the last place that can turn a fault into words)
+        _report(error, f"unexpected {type(error).__name__}: {error}. {DEBUG} shows where", debug)
+        sys.exit(1)
+    finally:
+        logger.removeHandler(notes)
+    sys.exit(0)
+
+
+def _report(error: Exception, text: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error)
+    complain(text)

@@ -1,0 +1,205 @@
+"""From a configuration to a run: with `parts` and `run` beside it, the only place that knows every wing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multiloss.config import run_files
+from multiloss.config.parts import build_callbacks, build_model, build_trainer, complete, orders
+from multiloss.config.run import Run, load_run, measure, mention_unknown
+from multiloss.config.schema import Config
+from multiloss.config.scores import Score, to_plain, trivial_values
+from multiloss.core.errors import MultilossError, RunError
+from multiloss.core.records import LedgerRecord
+from multiloss.data.census import Census, label_census
+from multiloss.data.infer import infer_columns
+from multiloss.data.plan import ColumnPlan
+from multiloss.data.schema import EncodedTable, TableSchema
+from multiloss.data.split import split_rows
+from multiloss.data.table import read_table
+from multiloss.nn.hard_sharing import HardSharing
+from multiloss.training.callbacks import BestCheckpoint
+from multiloss.training.checkpoint import load_model
+from multiloss.training.fit import checkpoint_path
+from multiloss.training.history import History
+from multiloss.training.run_log import fingerprint, read_run_json
+from multiloss.training.trainer import Trainer
+
+__all__ = ["Experiment", "Result", "Run", "load_run", "prepare"]
+
+logger = logging.getLogger("multiloss")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a fit came to.
+
+    Args:
+        history: Logs and ledgers of every epoch.
+        kept: The epoch whose model was kept.
+        why: Why that one, in words.
+        part: The rows that `scores` are of: "test", or the next best.
+        scores: The kept model beside the trivial prediction; empty where training was interrupted.
+        interrupted: Whether a signal ended it before its last epoch.
+    """
+
+    history: History
+    kept: int
+    why: str
+    part: str
+    scores: list[Score]
+    interrupted: bool
+
+    def ledgers(self) -> list[LedgerRecord]:
+        """Return the accounts of the kept epoch."""
+        return [record for record in self.history.ledgers if record.epoch == self.kept]
+
+
+@dataclass
+class Experiment:
+    """A run that is ready to begin.
+
+    Args:
+        config: The configuration, with everything inferred written out.
+        plans: What each column is used for, and why.
+        schema: What was learnt from the training rows.
+        parts: The encoded rows of "train", "validation" and "test"; a part without rows is absent.
+        census: Labels of each output in each part.
+        model: The model.
+        trainer: The trainer.
+        best: What remembers the best epoch, if something does.
+        files: The run folder.
+    """
+
+    config: Config
+    plans: list[ColumnPlan]
+    schema: TableSchema
+    parts: dict[str, EncodedTable]
+    census: Census
+    model: HardSharing
+    trainer: Trainer
+    best: BestCheckpoint | None
+    files: run_files.RunFiles
+
+    def fit(self, resume: bool = False) -> Result:
+        """Train, keep the best epoch's model, measure it once on the test rows, and write the run folder.
+
+        Args:
+            resume: Go on from the run folder's checkpoint; without one, begin anew.
+
+        Raises:
+            MultilossError: As `Trainer.fit`; a folder in which no epoch was done is taken away again.
+        """
+        training, train, held = self.config.training, self.parts["train"], self.parts.get("validation")
+        try:
+            history = self.trainer.fit(
+                (train.inputs, train.targets),
+                validation=None if held is None else _data(held),
+                epochs=training.epochs,
+                batch_size=training.batch_size,
+                sample_weight=train.sample_weight or None,
+                seed=training.seed,
+                resume=resume and self._can_resume(),
+            )
+        except (MultilossError, OSError):
+            self.files.forget()
+            raise
+        finished = self.files.fit is not None and self.files.fit.finished
+        return self._close(history) if finished else self._interrupted(history)
+
+    def _can_resume(self) -> bool:
+        folder = self.files.folder
+        if checkpoint_path(folder).exists():
+            train = self.parts["train"]
+            tensors = {f"inputs/{name}": value for name, value in train.inputs.items()}
+            tensors |= {f"targets/{name}": value for name, value in train.targets.items()}
+            found, expected = fingerprint(tensors), read_run_json(folder).get("data_fingerprint")
+            if found != expected:
+                raise RunError(
+                    f"{self.config.table}: expected the table that {folder} was trained on (data fingerprint "
+                    f"{expected}), found another ({found}). Restore the table, or train anew"
+                )
+            return True
+        logger.warning("%s holds no checkpoint yet; training begins anew", folder)
+        for name in (run_files.HISTORY, "ledger.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+        return False
+
+    def _close(self, history: History) -> Result:
+        kept, why = len(history), "the last epoch"
+        if self.best is not None and self.best.parameters:
+            kept, why = self.best.epoch, f"best {self.best.monitor.key}"
+            load_model(self.model, self.best.parameters, "the best epoch")
+        elif self.config.training.keep == "best":
+            why = f"the last epoch: there is no {self.config.training.monitor} to choose by"
+        run_files.save_model(self.model, self.files.folder)
+        part = next(name for name in ("test", "validation", "train") if name in self.parts)
+        trivial = trivial_values(self.schema, self.parts["train"].targets)
+        _, found = measure(self.trainer, self.schema, self.parts[part], trivial)
+        facts = {
+            "finished": True,
+            "kept": {"epoch": kept, "why": why},
+            "final": next((row for row in history if row["epoch"] == kept), {}),
+            "trivial": trivial,
+            part: to_plain(found),
+        }
+        self._add_facts(history, facts)
+        return Result(history, kept, why, part, found, interrupted=False)
+
+    def _interrupted(self, history: History) -> Result:
+        self._add_facts(history, {"finished": False})
+        return Result(history, len(history), "the last epoch", "train", [], interrupted=True)
+
+    def _add_facts(self, history: History, facts: dict[str, Any]) -> None:
+        rows = {name: part.rows for name, part in self.parts.items()}
+        own = {"table": self.config.table, "part_rows": rows, "epochs": len(history), "stopped": history.stopped}
+        run_files.add_facts(self.files.folder, {**own, **facts})
+
+
+def prepare(config: Config, folder: str | Path, *, progress: bool = True) -> Experiment:
+    """Read the table and build everything a run needs; nothing is written yet.
+
+    Args:
+        config: What to do.
+        folder: The run folder to be.
+        progress: Whether to show progress while training.
+
+    Raises:
+        DataError: If the table cannot be used so.
+        ConfigError, ObjectiveError, ModelError: If the configuration does not fit the table.
+    """
+    frame = read_table(config.table)
+    kinds = {name: output.kind for name, output in config.outputs.items() if output.kind is not None}
+    plans = infer_columns(frame, list(config.outputs), kinds, config.inputs)
+    own = config.split
+    split = split_rows(
+        frame,
+        plans,
+        validation=own.validation,
+        test=own.test,
+        seed=config.training.seed,
+        method=own.method,
+        column=own.column,
+    )
+    schema = TableSchema.fit(frame[split.train], plans, orders(config))
+    rows = {"train": split.train, "validation": split.validation, "test": split.test}
+    parts = {name: schema.encode(frame[index]) for name, index in rows.items() if len(index)}
+    for name, part in parts.items():
+        mention_unknown(f"{name} rows", part)
+    targets = {name: part.targets for name, part in parts.items()}
+    census = label_census(targets, config.training.batch_size, schema.outputs)
+    for warning in dict.fromkeys([*split.notes, *census.warnings]):
+        logger.warning("%s", warning)
+    config = complete(config, plans, schema, targets["train"])
+    model = build_model(config, schema)
+    files = run_files.RunFiles(Path(folder), config, schema)
+    callbacks, best = build_callbacks(config, "validation" in parts)
+    trainer = build_trainer(config, model, [*callbacks, files], Path(folder), progress)
+    return Experiment(config, plans, schema, parts, census, model, trainer, best, files)
+
+
+def _data(table: EncodedTable) -> tuple[Any, ...]:
+    return (table.inputs, table.targets, *([table.sample_weight] if table.sample_weight else []))

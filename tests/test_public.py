@@ -1,0 +1,40 @@
+"""The public face: what is exported, and what importing it costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import ModuleType
+
+import multiloss as ml
+
+HEAVY = {
+    *("torchmetrics", "accelerate", "polars", "sklearn", "pandas", "scipy", "safetensors", "pydantic", "yaml"),
+    *("typer", "rich", "plotly", "jinja2", "lightning", "transformers", "torch._dynamo", "matplotlib"),
+}
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the modules that a fresh interpreter has loaded after running `code`."""
+    script = f"import sys\n{code}\nprint(*sys.modules, sep='\\n')"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def test_what_is_exported_is_what_is_there() -> None:
+    modules = {name for name, value in vars(ml).items() if isinstance(value, ModuleType)}
+    public = {name for name in vars(ml) if not name.startswith("_")} - modules
+    assert public | {"__version__"} == set(ml.__all__)
+    assert len(ml.__all__) == len(set(ml.__all__))
+
+
+def test_every_public_thing_has_a_docstring() -> None:
+    undocumented = [name for name in ml.__all__ if callable(getattr(ml, name)) and not getattr(ml, name).__doc__]
+    assert not undocumented
+
+
+def test_import_loads_torch_and_nothing_heavier() -> None:
+    plain = modules_after("import torch")
+    ours = modules_after("import multiloss")
+    assert "torch" in ours
+    assert not HEAVY & (ours - plain)
