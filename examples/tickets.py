@@ -1,7 +1,7 @@
 """C2: support tickets. Three inputs by name, two outputs, and the equation of the total with its numbers.
 
-Title and body are sequences of word numbers, tags a row of zeros and ones; the model tells whether a ticket is urgent and
-which of four departments it belongs to. Run it: python examples/tickets.py
+Title and body are sequences of word numbers, tags a row of zeros and ones; the model tells whether a ticket is urgent
+and which of four departments it belongs to. Run it: python examples/tickets.py
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import multiloss as ml
 
-WORDS, TAGS, DEPARTMENTS = 1000, 12, 4
+WORDS, TAGS, DEPARTMENTS = 20, 12, 4
 
 
 class Tickets(nn.Module):
@@ -47,7 +47,7 @@ def main() -> ml.History:
         loss_weights={"priority": 1.0, "department": 0.2},
         metrics="accuracy",
     )
-    trainer = ml.Trainer(Tickets(), objective, optimizer="rmsprop", lr=1e-3)
+    trainer = ml.Trainer(Tickets(), objective, optimizer="rmsprop", lr=1e-2, callbacks=[ml.BestCheckpoint()])
     history = trainer.fit(tickets(1280), validation=0.2, epochs=5, batch_size=32)
     print(history.ledger(1), history.ledger(), sep="\n")
     return history
