@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 import multiloss as ml
+from multiloss import api
 
 HEAVY = {
     *("torchmetrics", "accelerate", "polars", "sklearn", "pandas", "scipy", "safetensors", "pydantic", "yaml"),
@@ -22,10 +23,14 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_what_is_exported_is_what_is_there() -> None:
-    modules = {name for name, value in vars(ml).items() if isinstance(value, ModuleType)}
-    public = {name for name in vars(ml) if not name.startswith("_")} - modules
-    assert public | {"__version__"} == set(ml.__all__)
-    assert len(ml.__all__) == len(set(ml.__all__))
+    public = {name for name, value in vars(api).items() if name[0] != "_" and not isinstance(value, ModuleType)}
+    assert public | {"__version__"} == set(ml.__all__) == set(api.__all__)
+    assert len(ml.__all__) == len(set(ml.__all__)) and set(ml.__all__) <= set(dir(ml))
+
+
+def test_a_function_is_not_hidden_by_the_module_of_its_name() -> None:
+    script = "import multiloss, multiloss.backward, multiloss.training.fit\nassert callable(multiloss.backward)"
+    assert "torch" in modules_after(script)
 
 
 def test_every_public_thing_has_a_docstring() -> None:
@@ -33,8 +38,9 @@ def test_every_public_thing_has_a_docstring() -> None:
     assert not undocumented
 
 
-def test_import_loads_torch_and_nothing_heavier() -> None:
+def test_import_loads_nothing_and_its_names_load_torch_and_nothing_heavier() -> None:
     plain = modules_after("import torch")
-    ours = modules_after("import multiloss")
+    assert "torch" not in modules_after("import multiloss")
+    ours = modules_after("from multiloss import *")
     assert "torch" in ours
     assert not HEAVY & (ours - plain)

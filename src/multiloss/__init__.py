@@ -1,112 +1,37 @@
 """Train models with several outputs and several losses, and account for every digit of the total loss."""
 
-from multiloss.backward import backward
-from multiloss.core.errors import (
-    ConfigError,
-    DataError,
-    MissingExtraError,
-    ModelError,
-    MultilossError,
-    NonFiniteError,
-    ObjectiveError,
-    RunError,
-)
-from multiloss.core.records import LedgerRecord, StepRecord, TermRecord
-from multiloss.data.table import read_table
-from multiloss.nn import (
-    MLP,
-    BinaryHead,
-    CountHead,
-    HardSharing,
-    MulticlassHead,
-    MultilabelHead,
-    OrdinalHead,
-    RegressionHead,
-    TableEncoder,
-    make_head,
-)
-from multiloss.objective import (
-    L1,
-    L2,
-    LOSSES,
-    METRICS,
-    Activity,
-    CustomPenalty,
-    Elastic,
-    Ledger,
-    Loss,
-    Objective,
-    Penalty,
-    Progress,
-    constant,
-    cosine,
-    default_losses,
-    default_metrics,
-    loss,
-    loss_table,
-    piecewise,
-    ramp,
-)
-from multiloss.training.callbacks import BestCheckpoint, Callback, EarlyStopping, LRSchedule
-from multiloss.training.dry_run import dry_run
-from multiloss.training.history import History
-from multiloss.training.tables import predict_table, table_model
-from multiloss.training.trainer import Trainer
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiloss.api import *  # noqa: F403 (what is public is listed there)
+    from multiloss.api import __all__ as __all__
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "L1",
-    "L2",
-    "LOSSES",
-    "METRICS",
-    "MLP",
-    "Activity",
-    "BestCheckpoint",
-    "BinaryHead",
-    "Callback",
-    "ConfigError",
-    "CountHead",
-    "CustomPenalty",
-    "DataError",
-    "EarlyStopping",
-    "Elastic",
-    "HardSharing",
-    "History",
-    "LRSchedule",
-    "Ledger",
-    "LedgerRecord",
-    "Loss",
-    "MissingExtraError",
-    "ModelError",
-    "MulticlassHead",
-    "MultilabelHead",
-    "MultilossError",
-    "NonFiniteError",
-    "Objective",
-    "ObjectiveError",
-    "OrdinalHead",
-    "Penalty",
-    "Progress",
-    "RegressionHead",
-    "RunError",
-    "StepRecord",
-    "TableEncoder",
-    "TermRecord",
-    "Trainer",
-    "__version__",
-    "backward",
-    "constant",
-    "cosine",
-    "default_losses",
-    "default_metrics",
-    "dry_run",
-    "loss",
-    "loss_table",
-    "make_head",
-    "piecewise",
-    "predict_table",
-    "ramp",
-    "read_table",
-    "table_model",
-]
+
+class _Package(ModuleType):
+    """The package: loads torch with its first public name, so that `multiloss --help` does without."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__all__" or not name.startswith("_"):
+            api = importlib.import_module("multiloss.api")
+            vars(self).update({public: getattr(api, public) for public in ("__all__", *api.__all__)})
+            if name in vars(self):
+                return vars(self)[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # importing the module multiloss.backward would hide the function of that name
+        same = name == "backward" and isinstance(value, ModuleType)
+        super().__setattr__(name, value.backward if same else value)  # type: ignore[attr-defined]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.__all__})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -38,8 +39,8 @@ def backward(
         The step, on the device: read it with `Ledger.add`.
 
     Raises:
-        ObjectiveError: If a value is no scalar, a weight has no loss or is not a finite number >= 0, or no loss
-            with a weight depends on a parameter.
+        ObjectiveError: If a value is no scalar of floats, a weight has no loss or is not a finite number >= 0, or no
+            loss with a weight depends on a parameter.
 
     Example:
         >>> import torch
@@ -53,35 +54,36 @@ def backward(
             raise ObjectiveError("an objective's losses carry their weights. Set objective.loss_weights[name] instead")
     else:
         losses = _weighted(losses, weights or {})
-    if losses.terms:
+    if any(term.weight for term in losses.terms):
         total = losses.total
-        if total.requires_grad:
-            (total if scaler is None else scaler.scale(total)).backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
-        elif any(term.weight for term in losses.terms):
+        if not total.requires_grad:
             names = ", ".join(losses)
             raise ObjectiveError(
                 f"expected losses that depend on a parameter, found none in {names}. "
                 "Was an output detached, or computed under torch.no_grad()?"
             )
+        (total if scaler is None else scaler.scale(total)).backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
     return losses.record()
 
 
 def _weighted(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Losses:
+    given: Mapping[str, object] = weights
     problems = [f"weight for unknown loss {name!r}. {nearest(name, losses)}" for name in weights if name not in losses]
     problems += [
-        f"loss {name!r}: expected a scalar tensor, found {_shown(value)}"
+        f"loss {name!r}: expected a scalar tensor of floats, found {_shown(value)}"
         for name, value in losses.items()
-        if not isinstance(value, Tensor) or value.numel() != 1
+        if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point()
     ]
     problems += [
         f"weight of {name!r}: expected a finite number >= 0, found {weight!r}"
-        for name, weight in weights.items()
-        if not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0
+        for name, weight in given.items()
+        if type(weight) is bool or not isinstance(weight, Real) or not 0 <= float(weight) < math.inf
     ]
     if problems:
         raise ObjectiveError(listed(problems, "backward"))
-    return Losses(tuple(StepTerm(name, "loss", value, float(weights.get(name, 1.0))) for name, value in losses.items()))
+    scalars = ((name, value if value.dim() == 0 else value.reshape(())) for name, value in losses.items())
+    return Losses(tuple(StepTerm(name, "loss", value, float(weights.get(name, 1.0))) for name, value in scalars))
 
 
 def _shown(value: object) -> str:
-    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

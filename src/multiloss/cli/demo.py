@@ -31,7 +31,8 @@ def demo(
     chance = math.log(frame["cultivar"].n_unique())
     say(
         f"Two outputs of one network: proline in its own units would start at a loss of {spread:,.0f}, the cultivar at "
-        f"{chance:.1f}, {chance / (spread + chance):.4%} of the total; so proline is standardised while it is trained."
+        f"{chance:.1f}, which is {100 * chance / (spread + chance):.4f} % of the total; so proline is standardised "
+        "for training."
     )
     say()
     table = folder / "wine.csv"

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-COMMENT_COLUMN = 48
+COMMENT_COLUMN = 40
 
 
 def init(
@@ -67,4 +67,5 @@ def _plain(value: Any) -> str:
     """Return a value in one line of YAML."""
     from multiloss.config.yaml_text import to_yaml
 
-    return to_yaml({"": value}, width=10**6).partition(": ")[2].strip()
+    text = to_yaml([value], width=10**6).strip()
+    return text.removeprefix("- ") if text.startswith("- ") else text[1:-1]

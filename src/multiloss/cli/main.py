@@ -25,12 +25,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("fit")(fit.fit)
-app.command("predict")(predict.predict)
-app.command("evaluate")(evaluate.evaluate)
-app.command("explain")(explain.explain)
-app.command("init")(init.init)
-app.command("demo")(demo.demo)
+app.command("fit", short_help="Train on a table.")(fit.fit)
+app.command("predict", short_help="Predict every output of a table.")(predict.predict)
+app.command("evaluate", short_help="Measure a trained model on a table.")(evaluate.evaluate)
+app.command("explain", short_help="Show what the loss of a run was made of.")(explain.explain)
+app.command("init", short_help="Print a commented configuration for a table.")(init.init)
+app.command("demo", short_help="Train on a table that scikit-learn ships.")(demo.demo)
 
 
 def _version(asked: bool) -> None:

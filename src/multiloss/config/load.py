@@ -152,14 +152,17 @@ def _sentence(found: Any, where: Where) -> str:
     if kind == "missing":
         return f"{place}expected {key!r}, found none; add it"
     if kind == "value_error":
-        return f"{place}{named}{_one_line(str(context['error']))}"
+        return f"{place}{named}{_one_line(str(context['error']), str(path[-1]))}"
     return f"{place}{named}expected {_expectation(kind, context)}, found {value!r}"
 
 
-def _one_line(reason: str) -> str:
-    """Return the problems of a list of them in one line."""
+def _one_line(reason: str, key: str) -> str:
+    """Return the problems of a list of them in one line, without a name that was said before."""
     first, *rest = reason.splitlines()
-    return "; ".join(line.strip().partition(". ")[2] for line in rest) if rest else first
+    text = "; ".join(line.strip().partition(". ")[2] for line in rest) if rest else first
+    while text.startswith(f"{key}: "):
+        text = text.removeprefix(f"{key}: ")
+    return text
 
 
 def _expectation(kind: str, context: Mapping[str, Any]) -> str:

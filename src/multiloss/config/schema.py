@@ -28,12 +28,12 @@ class OutputConfig(Part):
     loss: Annotated[
         Any,
         BeforeValidator(checks.loss),
-        Field(description="a name, or {name: huber, delta: 2.0}; null: by kind; none: predicted, not trained"),
+        Field(description="a name or {name: huber, delta: 2.0}; null: by kind; none: untrained"),
     ] = None
     weight: Annotated[
         Any,
         BeforeValidator(checks.weight),
-        Field(description="factor of its loss, or {schedule: ramp, start: 0, end: 1, epochs: 10}"),
+        Field(description="a factor or {schedule: ramp, start: 0, end: 1, epochs: 10}"),
     ] = 1.0
     metrics: Annotated[
         list[Annotated[str, BeforeValidator(checks.metric)]] | None,
@@ -43,7 +43,7 @@ class OutputConfig(Part):
     classes: Annotated[
         list[str] | None,
         BeforeValidator(checks.texts),
-        Field(description="its classes in order (ordinal; binary: the positive one last); null: sorted"),
+        Field(description="classes in order, a positive one last; null: sorted"),
     ] = None
 
 
@@ -105,7 +105,7 @@ class TrainingConfig(Part):
     lr_schedule: Annotated[
         Any,
         BeforeValidator(checks.lr_schedule),
-        Field(description="null, or one of torch: {name: CosineAnnealingLR, T_max: 50, interval: epoch}"),
+        Field(description="null or one of torch: {name: CosineAnnealingLR, T_max: 50}"),
     ] = None
     threads: Annotated[
         Any, BeforeValidator(checks.threads), Field(description="auto: by the size of the model; or a number")
@@ -134,12 +134,12 @@ class Config(Part):
     outputs: Annotated[
         dict[Annotated[str, BeforeValidator(checks.output_name)], OutputConfig],
         BeforeValidator(checks.outputs),
-        Field(description="columns to predict: {price: {loss: huber}}, or a list of names"),
+        Field(description="columns to predict: {price: {loss: huber}} or a list"),
     ]
     inputs: Annotated[
         Any,
         BeforeValidator(checks.inputs),
-        Field(description="null: every other column; a list of columns; or {column: number | category | unused}"),
+        Field(description="null: all others; a list; or {column: number, category or unused}"),
     ] = None
     split: Annotated[SplitConfig, Field(description="which rows are held out")] = SplitConfig()
     model: Annotated[ModelConfig, Field(description="the network")] = ModelConfig()

@@ -18,11 +18,13 @@ _RESOLVERS = {
     "tag:yaml.org,2002:int": (re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")),
     "tag:yaml.org,2002:float": (
         re.compile(
-            r"^(?:[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN))$"
+            r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?"
+            r"|[-+]?\.(?:inf|Inf)|\.(?:nan|NaN))$"
         ),
         list("-+.0123456789"),
     ),
 }
+PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 class _Loader(yaml.SafeLoader):
@@ -78,6 +80,9 @@ def _value(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, int],
     if len(path) > DEEPEST:
         problems.append(f"line {line}: expected at most {DEEPEST} levels, found more")
         return None
+    if isinstance(node, yaml.CollectionNode) and node.tag not in PLAIN_TAGS:
+        problems.append(f"line {line}: expected a plain mapping or list, found the tag {node.tag!r}; remove it")
+        return None
     if isinstance(node, yaml.SequenceNode):
         lines |= {(*path, i): item.start_mark.line + 1 for i, item in enumerate(node.value)}
         return [_value(loader, item, (*path, i), lines, problems) for i, item in enumerate(node.value)]
@@ -101,7 +106,7 @@ def to_yaml(value: Any, width: int = 110) -> str:
 
     Example:
         >>> print(to_yaml({"on": "1e-3", "widths": [64, 64], "lr": 1e-05}).strip())
-        on: '1e-3'
+        'on': '1e-3'
         widths: [64, 64]
         lr: 1.0e-05
     """

@@ -9,11 +9,14 @@ from torch import Tensor
 
 from multiloss.core.records import StepRecord, StepTerm
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor | None:
     """Return `sum(weight * value)` over the addends with a weight, or `None` where there is none.
 
-    This is the whole definition of the total. A weight of exactly one costs no multiplication.
+    This is the whole definition of the total. A weight of exactly one costs no multiplication. Values in half
+    precision are summed in float32, so that the addends' digits are the total's.
 
     Example:
         >>> weighted_sum([(1.0, torch.tensor(0.5)), (0.2, torch.tensor(2.0)), (0.0, torch.tensor(9.0))]).item()
@@ -23,6 +26,8 @@ def weighted_sum(terms: Iterable[tuple[float, Tensor]]) -> Tensor | None:
     for weight, value in terms:
         if weight == 0.0:
             continue
+        if value.dtype in _HALF:
+            value = value.float()
         total = _times(value, weight) if total is None else total.add(value, alpha=weight)  # one operation, not two
     return total
 
@@ -37,17 +42,20 @@ class Losses(Mapping[str, Tensor]):
     Args:
         terms: The addends, with the tensors that gradients flow through.
         absent: Names of losses for which the batch held no label: no value, no gradient, count 0.
+        absent_weights: The weights that they would have had, as far as known.
 
     Attributes:
         terms: The addends with their weights, kinds and counts.
-        absent: As given.
+        absent, absent_weights: As given.
     """
 
-    __slots__ = ("_total", "absent", "terms")
+    __slots__ = ("_total", "absent", "absent_weights", "terms")
 
-    def __init__(self, terms: tuple[StepTerm, ...], absent: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, terms: tuple[StepTerm, ...], absent: tuple[str, ...] = (), absent_weights: tuple[float, ...] = ()
+    ) -> None:
         self.terms = terms
-        self.absent = absent
+        self.absent, self.absent_weights = absent, absent_weights
         self._total: Tensor | None = None
 
     def __getitem__(self, name: str) -> Tensor:
@@ -69,14 +77,14 @@ class Losses(Mapping[str, Tensor]):
 
     @property
     def total(self) -> Tensor:
-        """The weighted sum, a scalar to differentiate; zero where no term is present."""
+        """The weighted sum, a scalar to differentiate; zero, which moves nothing, where no term has a weight."""
         if self._total is None:
             total = weighted_sum((term.weight * term.balancing_weight, term.value) for term in self.terms)
-            self._total = torch.zeros(()) if total is None else total
+            self._total = torch.zeros((), requires_grad=True) if total is None else total
         return self._total
 
     def record(self) -> StepRecord:
         """Return the step as detached tensors, for the ledger."""
         total = self.total.detach() if self.terms else None
         terms = [StepTerm(t[0], t[1], t[2].detach(), t[3], t[4], t[5], t[6]) for t in self.terms]
-        return StepRecord(tuple(terms), total, self.absent)
+        return StepRecord(tuple(terms), total, self.absent, self.absent_weights)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 def name_problems(names: Iterable[object]) -> list[str]:
     """Return one sentence for each name that no output may have.
 
-    A name becomes a part of parameter names (so no dots) and of log keys (so not `loss`, the total's own name).
+    A name becomes a part of parameter names (so no dots), of the terms of a loss (`a/ce`, so no slashes) and of log
+    keys (so not `loss`, the total's own name, nor `task`, whose loss would be logged as the loss without penalties).
 
     Example:
         >>> name_problems(["price", "a.b"])
@@ -22,6 +23,16 @@ def name_problems(names: Iterable[object]) -> list[str]:
         elif name == "loss":
             problems.append(
                 f"expected an output name other than 'loss' (the total's own name), found {name!r}; rename it"
+            )
+        elif name == "task":
+            problems.append(
+                f"expected an output name other than 'task' ('task_loss' is the total without penalties), "
+                f"found {name!r}; rename it"
+            )
+        elif "/" in name:
+            problems.append(
+                f"expected an output name without slashes (they name the parts of a loss), found {name!r}; "
+                f"use {name.replace('/', '_')!r}"
             )
         elif "." in name:
             problems.append(f"expected an output name without dots, found {name!r}; use {name.replace('.', '_')!r}")

@@ -34,6 +34,8 @@ class StepRecord(NamedTuple):
     """`None` where no term was present, so that nothing was differentiated."""
     absent: tuple[str, ...] = ()
     """Losses for which the step held no label."""
+    absent_weights: tuple[float, ...] = ()
+    """Their weights, as far as known."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,15 @@ class LedgerRecord:
     @property
     def penalty(self) -> float:
         """What all penalties together added to the total."""
-        return math.fsum(term.contribution for term in self.terms if term.kind == "penalty")
+        return exact_sum([term.contribution for term in self.terms if term.kind == "penalty"])
 
     def __str__(self) -> str:
         parts = [_addend(term) for term in self.terms if term.kind == "loss"]
         for kind in ("penalty", "unexplained"):
             group = [term for term in self.terms if term.kind == kind]
             if group:
-                share = None if any(t.share is None for t in group) else math.fsum(t.share or 0.0 for t in group)
-                parts.append(f"{kind} {digits(math.fsum(t.contribution for t in group))}{_percent(share)}")
+                share = None if any(t.share is None for t in group) else exact_sum([t.share or 0.0 for t in group])
+                parts.append(f"{kind} {digits(exact_sum([t.contribution for t in group]))}{_percent(share)}")
         where = f"epoch {self.epoch}  " if self.epoch is not None else ""
         where += f"{self.split}  " if self.split not in (None, "train") else ""
         return f"{where}total {digits(self.total)} = {' + '.join(parts) or '0 (no term had a label)'}"
@@ -144,6 +146,16 @@ def _addend(term: TermRecord) -> str:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f" ({100 * share:.1f} %)"
+
+
+def exact_sum(numbers: list[float]) -> float:
+    """Return the sum, rounded once; NaN or infinite where an addend is, as torch would have it.
+
+    Example:
+        >>> exact_sum([1e16, 1.0, -1e16]), exact_sum([float("inf"), float("-inf")])
+        (1.0, nan)
+    """
+    return math.fsum(numbers) if all(map(math.isfinite, numbers)) else sum(numbers)
 
 
 def digits(value: float | None) -> str:

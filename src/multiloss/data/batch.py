@@ -1,28 +1,25 @@
-"""Batches: in-memory tensors sliced by index, or any Dataset or DataLoader, as one kind of iterator."""
+"""Batches, and the tensors in memory that they are sliced from by index."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from typing import Any, NamedTuple, TypeAlias, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from multiloss.core.errors import DataError, listed, nearest
+from multiloss.core.errors import DataError
 from multiloss.core.labels import labelled
 from multiloss.core.types import IGNORE_INDEX
-
-Inputs: TypeAlias = "Tensor | tuple[Tensor, ...] | dict[str, Tensor]"
+from multiloss.data.arrays import Inputs
 
 BLOCK_BYTES = 64 * 2**20  # what one gather of shuffled rows may copy
 RESIDENT_BYTES = 2 * 2**30  # in-memory data up to this size moves to the device once
 
 
 class Batch(NamedTuple):
-    """One batch on its device. `counts` are labels per output, known to the host; `rows` index the data."""
+    """One batch on its device. `counts` are labels per output, known to the host; `rows` number the user's rows."""
 
     inputs: Inputs
     targets: dict[str, Tensor]
@@ -44,11 +41,12 @@ class Source(ABC):
 
     @abstractmethod
     def batches(self, order: torch.Generator | None, skip: int = 0) -> Iterator[Batch]:
-        """Yield the batches of one epoch.
+        """Return the batches of one epoch.
 
         Args:
             order: Source of the shuffle, seeded for this epoch; `None` keeps the order of the data.
-            skip: Batches to leave out at the start, when an interrupted epoch goes on.
+            skip: Batches to leave out at the start, when an interrupted epoch goes on. What must be drawn to leave
+                them out is drawn before this returns.
         """
 
 
@@ -64,9 +62,16 @@ class TensorSource(Source):
         sample_weight: Weights by output, `[n]` or the target's shape.
         batch_size: Rows in a batch; the last may be shorter.
         device: Where batches are wanted.
+        numbers: What the user calls each row, where these are a part of the user's rows.
+        ignore_index: The integer label that means "no label".
 
     Raises:
         DataError: If there are no rows, the tensors differ in length, or the batch size is below 1.
+
+    Example:
+        >>> source = TensorSource(torch.arange(5.0), {"y": torch.tensor([1.0, torch.nan, 1.0, 1.0, 1.0])}, batch_size=2)
+        >>> [(batch.inputs.tolist(), batch.counts["y"]) for batch in source.batches(None)]
+        [([0.0, 1.0], 1), ([2.0, 3.0], 2), ([4.0], 1)]
     """
 
     def __init__(
@@ -77,25 +82,18 @@ class TensorSource(Source):
         sample_weight: Mapping[str, Tensor] | None = None,
         batch_size: int = 32,
         device: torch.device | str = "cpu",
+        numbers: Tensor | None = None,
+        ignore_index: int = IGNORE_INDEX,
     ) -> None:
-        if batch_size < 1:
-            raise DataError(f"batch_size: expected a whole number of at least 1, found {batch_size}")
-        named = _named_inputs(inputs)
-        lengths = {f"input {k!r}": len(v) for k, v in named.items()} | {
-            f"target {k!r}": len(v) for k, v in targets.items()
-        }
-        lengths |= {f"sample_weight {k!r}": len(v) for k, v in (sample_weight or {}).items()}
-        if len(set(lengths.values())) != 1:
-            shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise DataError(f"expected inputs and targets with the same number of rows, found {shown}")
-        self.rows = next(iter(lengths.values()))
-        if self.rows == 0:
-            raise DataError("expected at least one row, found none")
+        check_batch_size(batch_size)
+        named = named_inputs(inputs)
+        self.rows = count_rows(named, targets, sample_weight or {})
         self.batch_size, self.steps = batch_size, -(-self.rows // batch_size)
         self._inputs, self._names = list(named.values()), list(named)
         self._shape = type(inputs) if not isinstance(inputs, Tensor) else Tensor
         self._targets, self._weights = dict(targets), dict(sample_weight or {})
-        self._partial = [name for name, target in targets.items() if not bool(labelled(target).all())]
+        self._numbers, self._ignore_index = numbers, ignore_index
+        self._partial = [name for name, target in targets.items() if not bool(labelled(target, ignore_index).all())]
         self._slots = {name: target[0].numel() for name, target in targets.items()}
         self.device = torch.device(device)
         tensors = [*self._inputs, *self._targets.values(), *self._weights.values()]
@@ -125,12 +123,13 @@ class TensorSource(Source):
         names, weighted = list(blocks), list(self._weights)
         targets = [torch.split(block, size) for block in blocks.values()]
         weights = [torch.split(t[on_device].to(self.device), size) for t in self._weights.values()]
-        lengths = [len(part) for part in torch.split(index, size)]
+        numbers = torch.split(index if self._numbers is None else self._numbers[index], size)
+        lengths = [len(part) for part in numbers]
         counts = [
             self._counts(blocks[name], lengths) if name in self._partial else [n * self._slots[name] for n in lengths]
             for name in names
         ]
-        for i, rows in enumerate(torch.split(index, size)):
+        for i, rows in enumerate(numbers):
             yield Batch(
                 self._assemble([parts[i] for parts in inputs]),
                 {name: parts[i] for name, parts in zip(names, targets, strict=True)},
@@ -139,9 +138,8 @@ class TensorSource(Source):
                 rows,
             )
 
-    @staticmethod
-    def _counts(target: Tensor, lengths: Sequence[int]) -> list[int]:
-        mask = labelled(target).reshape(len(target), -1).sum(1)
+    def _counts(self, target: Tensor, lengths: Sequence[int]) -> list[int]:
+        mask = labelled(target, self._ignore_index).reshape(len(target), -1).sum(1)
         return torch.stack([part.sum() for part in torch.split(mask, list(lengths))]).tolist()
 
     def _assemble(self, tensors: list[Tensor]) -> Inputs:
@@ -150,183 +148,50 @@ class TensorSource(Source):
         return dict(zip(self._names, tensors, strict=True)) if issubclass(self._shape, dict) else tuple(tensors)
 
 
-class LoaderSource(Source):
-    """A DataLoader, or a Dataset given to one, that yields `(inputs, targets)` or `(inputs, targets, weights)`.
+def check_batch_size(batch_size: object) -> None:
+    """Raise DataError unless there is at least one row in a batch.
 
-    Args:
-        loader: The loader.
-        outputs: Names of the outputs, in the order of the model, for targets that come as a tuple.
-        integer: Outputs whose targets are class indices.
-        device: Where batches are wanted.
+    Example:
+        >>> check_batch_size(0)
+        Traceback (most recent call last):
+        multiloss.core.errors.DataError: batch_size: expected a whole number of at least 1, found 0
     """
-
-    def __init__(
-        self,
-        loader: DataLoader[Any],
-        outputs: Sequence[str],
-        integer: Iterable[str],
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self.loader, self.outputs, self.integer = loader, list(outputs), frozenset(integer)
-        self.device = torch.device(device)
-        sized = hasattr(loader.dataset, "__len__")
-        self.rows = len(cast(Sized, loader.dataset)) if sized else None
-        self.steps = len(loader) if sized else None
-        if self.rows == 0:
-            raise DataError("expected at least one row, found an empty Dataset")
-
-    def batches(self, order: torch.Generator | None, skip: int = 0) -> Iterator[Batch]:
-        """Yield the batches of one epoch. The loader keeps its own order; its own generator is seeded by `order`."""
-        if order is not None and isinstance(self.loader.generator, torch.Generator):
-            self.loader.generator.manual_seed(order.initial_seed())
-        for i, item in enumerate(self.loader):
-            if i >= skip:
-                yield self._batch(item)
-
-    def _batch(self, item: Any) -> Batch:
-        if not isinstance(item, tuple | list) or len(item) not in (2, 3):
-            raise DataError(f"expected batches of (inputs, targets), found {_shown(item)}")
-        targets = as_targets(item[1], self.outputs, self.integer)
-        weights = as_named(item[2], list(targets), "sample_weight") if len(item) == 3 else None
-        counts = {name: int(labelled(target).sum()) for name, target in targets.items()}  # still on the host
-        inputs = as_inputs(item[0])
-        moved: Inputs
-        if isinstance(inputs, Tensor):
-            moved = self._move(inputs)
-        elif isinstance(inputs, dict):
-            moved = {name: self._move(t) for name, t in inputs.items()}
-        else:
-            moved = tuple(self._move(t) for t in inputs)
-        on_device = {name: self._move(t) for name, t in targets.items()}
-        weighted = None if weights is None else {name: self._move(t.float()) for name, t in weights.items()}
-        return Batch(moved, on_device, weighted, counts, None)
-
-    def _move(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, non_blocking=True)
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise DataError(f"batch_size: expected a whole number of at least 1, found {batch_size!r}")
 
 
-def as_inputs(data: Any) -> Inputs:
-    """Return inputs as tensors: arrays and tensors as they are, float64 and float16 arrays as float32."""
-    if isinstance(data, Mapping):
-        return {str(name): _tensor(value, f"input {name!r}") for name, value in data.items()}
-    if isinstance(data, tuple | list) and data and all(isinstance(part, Tensor | np.ndarray) for part in data):
-        return tuple(_tensor(part, f"input {i}") for i, part in enumerate(data))
-    return _tensor(data, "inputs")
-
-
-def as_targets(data: Any, outputs: Sequence[str], integer: Iterable[str] = ()) -> dict[str, Tensor]:
-    """Return targets by output name.
-
-    Args:
-        data: A mapping, a sequence in the order of the outputs, or one array for one output.
-        outputs: Names of the outputs.
-        integer: Outputs whose targets are class indices. Other targets become floats, a missing integer label NaN.
+def count_rows(inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> int:
+    """Return the number of rows, which all of them must have.
 
     Raises:
-        DataError: If names or numbers of targets do not fit the outputs.
+        DataError: If there is no input or no row, or the numbers differ.
+
+    Example:
+        >>> count_rows({"x": torch.zeros(3, 2)}, {"y": torch.zeros(3)}, {})
+        3
     """
-    named, whole = as_named(data, outputs, "targets"), frozenset(integer)
-    return {name: t if name in whole else _float_target(t) for name, t in named.items()}
+    if not inputs:
+        raise DataError("expected at least one input, found none")
+    groups = {"input": inputs, "target": targets, "sample_weight": weights}
+    named = {f"{what} {name!r}": t for what, group in groups.items() for name, t in group.items()}
+    if single := [name for name, t in named.items() if not t.dim()]:
+        raise DataError(f"expected one row for each sample, found a single number as {', '.join(single)}")
+    if len({len(t) for t in named.values()}) != 1:
+        shown = ", ".join(f"{name} {len(t)}" for name, t in named.items())
+        raise DataError(f"expected inputs and targets with the same number of rows, found {shown}")
+    rows = len(next(iter(named.values())))
+    if rows == 0:
+        raise DataError("expected at least one row, found none")
+    return rows
 
 
-def _float_target(target: Tensor) -> Tensor:
-    if target.is_floating_point():
-        return target
-    values = target.float()
-    return values if target.dtype == torch.bool else values.masked_fill(target == IGNORE_INDEX, torch.nan)
+def named_inputs(inputs: Inputs) -> dict[str, Tensor]:
+    """Return inputs by name; several without names by their position.
 
-
-def as_named(data: Any, outputs: Sequence[str], what: str) -> dict[str, Tensor]:
-    """Return tensors by output name from a mapping, a sequence in the order of the outputs, or one array."""
-    if isinstance(data, Mapping):
-        unknown = [name for name in data if name not in outputs]
-        if unknown and outputs:
-            raise DataError(listed([f"no output {name!r}. {nearest(name, outputs)}" for name in unknown], what))
-        return {str(name): _tensor(value, f"{what} {name!r}") for name, value in data.items()}
-    parts = [data] if isinstance(data, Tensor | np.ndarray) else list(data)
-    if len(parts) != len(outputs):
-        names = ", ".join(outputs)
-        raise DataError(f"{what}: expected one array for each of {len(outputs)} outputs ({names}), found {len(parts)}")
-    return {name: _tensor(part, f"{what} {name!r}") for name, part in zip(outputs, parts, strict=True)}
-
-
-def make_source(
-    data: Any,
-    *,
-    outputs: Sequence[str],
-    integer: Iterable[str],
-    batch_size: int,
-    device: torch.device | str = "cpu",
-    sample_weight: Any = None,
-    targets_needed: bool = True,
-    shuffle: bool = False,
-) -> Source:
-    """Return batches from whatever the user has.
-
-    Args:
-        data: `(inputs, targets)` of arrays, tensors or mappings of them; a Dataset; a DataLoader; inputs alone where
-            no targets are needed.
-        outputs: Names of the outputs.
-        integer: Outputs whose targets are class indices.
-        batch_size: Rows in a batch; a DataLoader keeps its own.
-        device: Where batches are wanted.
-        sample_weight: Weights by output, or one array for all outputs.
-        targets_needed: Whether inputs without targets are an error.
-        shuffle: Whether a Dataset is drawn in random order; tensors are when `batches` is given an order.
-
-    Raises:
-        DataError: If the data is none of these.
+    Example:
+        >>> list(named_inputs((torch.zeros(1), torch.zeros(1))))
+        ['0', '1']
     """
-    if isinstance(data, DataLoader | Dataset):
-        if sample_weight is not None:
-            raise DataError("sample_weight with a Dataset: yield (inputs, targets, sample_weight) from it instead")
-        if batch_size < 1:
-            raise DataError(f"batch_size: expected a whole number of at least 1, found {batch_size}")
-        loader = data if isinstance(data, DataLoader) else _loader(data, batch_size, shuffle)
-        return LoaderSource(loader, outputs, integer, device)
-    pair = isinstance(data, tuple) and len(data) in (2, 3)
-    if targets_needed and not pair:
-        raise DataError(f"expected (inputs, targets), a Dataset or a DataLoader, found {_shown(data)}")
-    if not targets_needed and not (pair and isinstance(data[1], Mapping)):
-        return TensorSource(as_inputs(data), {}, batch_size=batch_size, device=device)
-    if len(data) == 3:
-        sample_weight = data[2]
-    targets = as_targets(data[1], outputs, integer)
-    weights = None
-    if sample_weight is not None:
-        one = not isinstance(sample_weight, Mapping | tuple | list)
-        named = dict.fromkeys(targets, sample_weight) if one else sample_weight
-        weights = {name: w.float() for name, w in as_named(named, list(targets), "sample_weight").items()}
-        bad = [name for name, w in weights.items() if not bool((w >= 0).all()) or not bool(w.isfinite().all())]
-        if bad:
-            raise DataError(
-                f"sample_weight of {', '.join(bad)}: expected finite numbers >= 0. Use 0 to leave a row out"
-            )
-    return TensorSource(as_inputs(data[0]), targets, sample_weight=weights, batch_size=batch_size, device=device)
-
-
-def _loader(dataset: Dataset[Any], batch_size: int, shuffle: bool) -> DataLoader[Any]:
-    return DataLoader(dataset, batch_size, shuffle=shuffle, generator=torch.Generator())
-
-
-def _named_inputs(inputs: Inputs) -> dict[str, Tensor]:
     if isinstance(inputs, Tensor):
         return {"inputs": inputs}
     return dict(inputs) if isinstance(inputs, dict) else {str(i): part for i, part in enumerate(inputs)}
-
-
-def _tensor(value: Any, what: str) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    try:
-        array = np.asarray(value)
-        if array.dtype in (np.float64, np.float16):
-            array = array.astype(np.float32)
-        return torch.as_tensor(array)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{what}: expected numbers in an array or a tensor, found {_shown(value)} ({error})") from error
-
-
-def _shown(value: object) -> str:
-    length = f" of {len(value)}" if isinstance(value, tuple | list) else ""
-    return f"{type(value).__name__}{length}"

@@ -36,7 +36,9 @@ def frame_inputs(frame: Any, leave_out: Iterable[str]) -> Tensor:
     return torch.stack([floats(series) for series in columns], 1).float()
 
 
-def frame_targets(frame: Any, outputs: Sequence[str], integer: Iterable[str]) -> dict[str, Tensor]:
+def frame_targets(
+    frame: Any, outputs: Sequence[str], integer: Iterable[str], ignore_index: int = IGNORE_INDEX
+) -> dict[str, Tensor]:
     """Return the columns of the outputs that the frame has: class indices int64, the others float32.
 
     Raises:
@@ -58,7 +60,7 @@ def frame_targets(frame: Any, outputs: Sequence[str], integer: Iterable[str]) ->
         elif bool((values.nan_to_num() % 1 != 0).any()):
             problems.append(f"column {name!r}: expected class indices 0, 1, ..., found fractions")
         else:
-            targets[name] = values.nan_to_num(IGNORE_INDEX).long()
+            targets[name] = values.nan_to_num(ignore_index).long()
     if problems:
         raise DataError(listed(problems, "targets"))
     return targets

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from numbers import Real
 from typing import Any, TypeAlias
 
 import torch
@@ -11,11 +13,13 @@ from torch import Tensor
 
 from multiloss.core.errors import ObjectiveError, listed
 from multiloss.core.losses import Losses
-from multiloss.core.records import LedgerRecord, StepRecord, StepTerm, TermKind, TermRecord
+from multiloss.core.records import LedgerRecord, StepRecord, StepTerm, TermKind, TermRecord, exact_sum
+from multiloss.objective.ledger_sums import Sums, share_of
 
 Addend: TypeAlias = Tensor | tuple[float, Tensor] | tuple[float, Tensor, int]
 
 _EPSILONS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
+_DOUBLE, _SINGLE = _EPSILONS[torch.float64], _EPSILONS[torch.float32]
 WINDOW = 256  # steps kept as tensors on the device before they are read in one go
 
 
@@ -50,7 +54,7 @@ class Ledger:
     def reset(self) -> None:
         """Forget every step."""
         self._window: list[StepRecord] = []
-        self._sums: dict[str, _Sums] = {}
+        self._sums: dict[str, Sums] = {}
         self._total, self._steps, self._epsilon = 0.0, 0, 0.0
 
     def __call__(self, terms: Mapping[str, Addend] | None = None, /, **named: Addend) -> Tensor:
@@ -58,32 +62,45 @@ class Ledger:
 
         Args:
             terms: Addends by name, where names are no identifiers (`"a/ce"`).
-            named: Addends by name: a scalar, `(weight, scalar)` or `(weight, scalar, number of labels)`.
+            named: Addends by name: a scalar, `(weight, scalar)` or `(weight, scalar, number of labels)`. One with 0
+                labels is left out of the total: the mean of nothing.
 
         Raises:
-            ObjectiveError: If an addend is none of these, or a weight is negative or not finite.
+            ObjectiveError: If an addend is none of these, or a weight is negative or not finite; names all of them.
         """
-        addends = {**(terms or {}), **named}
-        problems: list[str] = []
-        built = [self._term(name, addend, problems) for name, addend in addends.items()]
-        if problems or not built:
+        both = [name for name in named if name in terms] if terms else []
+        problems = [f"{name}: expected every addend once, found it twice" for name in both]
+        built: list[StepTerm] = []
+        absent: dict[str, float] = {}
+        for name, addend in {**(terms or {}), **named}.items():
+            term = self._term(name, addend, problems)
+            if term is None:
+                continue
+            if type(term.labels) is int and not term.labels:
+                absent[name] = term.weight
+            else:
+                built.append(term)
+        if problems or not (built or absent):
             raise ObjectiveError(listed(problems or ["expected at least one loss, found none"], "ledger"))
-        losses = Losses(tuple(term for term in built if term is not None))
+        losses = Losses(tuple(built), tuple(absent), tuple(absent.values()))
         self.add(losses.record())
         return losses.total
 
     def _term(self, name: str, addend: Addend, problems: list[str]) -> StepTerm | None:
         parts = addend if isinstance(addend, tuple) else (1.0, addend)
+        if len(parts) not in (2, 3):
+            problems.append(
+                f"{name}: expected (weight, scalar) or (weight, scalar, labels), found {len(parts)} entries"
+            )
+            return None
         weight, value, count = (*parts, None) if len(parts) == 2 else parts
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            shown = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            problems.append(f"{name}: expected a scalar tensor or (weight, scalar tensor), found {shown}")
-        elif not isinstance(weight, int | float) or not math.isfinite(weight) or weight < 0:
-            problems.append(f"{name}: expected a finite weight >= 0, found {weight!r}")
-        else:
-            kind: TermKind = "penalty" if name in self.penalties else "loss"
-            return StepTerm(name, kind, value.reshape(()), float(weight), 1.0, count, count)
-        return None
+        wrong = _problems(weight, value, count)
+        if wrong:
+            problems += [f"{name}: {problem}" for problem in wrong]
+            return None
+        kind: TermKind = "penalty" if name in self.penalties else "loss"
+        scalar = value if value.dim() == 0 else value.reshape(())
+        return StepTerm(name, kind, scalar, float(weight), 1.0, count, count)
 
     def add(self, step: StepRecord) -> None:
         """Record one step. Costs a list append; the device is read once in a window of steps."""
@@ -100,19 +117,24 @@ class Ledger:
                 tensors.append(term.value)
                 tensors += [x for x in (term.labels, term.denominator) if isinstance(x, Tensor)]
             tensors += [] if step.total is None else [step.total]
+        if any(tensor.dtype not in (torch.float64, torch.int64) for tensor in tensors):
+            self._epsilon = max(self._epsilon, _SINGLE)  # addends may have rounded in single, whatever the total is
         numbers = iter(_to_host(tensors))
         for step in window:
             for term in step.terms:
                 value = next(numbers)
                 labels = next(numbers) if isinstance(term.labels, Tensor) else term.labels
                 divisor = next(numbers) if isinstance(term.denominator, Tensor) else term.denominator
-                sums = self._sums.get(term.name) or self._sums.setdefault(term.name, _Sums(term.kind))
+                sums = self._sums.get(term.name) or self._sums.setdefault(term.name, Sums(term.kind))
                 sums.add(term, value, labels, divisor)
-            for name in step.absent:
-                self._sums.setdefault(name, _Sums("loss")).count_labels(0)
+            for name, weight in zip_longest(step.absent, step.absent_weights):
+                sums = self._sums.get(name) or self._sums.setdefault(name, Sums("loss"))
+                sums.count_labels(0)
+                if weight is not None:
+                    sums.weight.expect(weight)
             if step.total is not None:
                 self._total += next(numbers)
-                self._epsilon = max(self._epsilon, _EPSILONS[step.total.dtype])
+                self._epsilon = max(self._epsilon, _EPSILONS.get(step.total.dtype, 0.0))
             self._steps += 1
 
     def epoch(self, *, epoch: int | None = None, split: str | None = None, outside: Iterable[str] = ()) -> LedgerRecord:
@@ -150,16 +172,30 @@ class Ledger:
         steps = max(self._steps, 1)
         measured = self._total / steps
         by_step = {name: sums.contribution / steps for name, sums in self._sums.items()}
-        missing = measured - math.fsum(by_step.values())
-        tolerance = 8 * self._epsilon * math.fsum(abs(value) for value in by_step.values())
+        unexplained = self._unexplained(measured, exact_sum(list(by_step.values())))
         added = by_step if moving else {name: sums.product() for name, sums in self._sums.items()}
-        unexplained = missing if not abs(missing) <= tolerance else 0.0
-        total = measured if moving else math.fsum(added.values()) + unexplained
-        terms = [sums.line(name, added[name], total, self._steps) for name, sums in self._sums.items()]
+        total = measured if moving else exact_sum([*added.values(), unexplained])
+        shown = {name: sums for name, sums in self._sums.items() if sums.weight.n or not self._has_parts(name)}
+        terms = [sums.line(name, added[name], total, self._steps) for name, sums in shown.items()]
         if unexplained:
-            share = _share(unexplained, total)
+            share = share_of(unexplained, total)
             terms.append(TermRecord("unexplained", "unexplained", None, 1.0, 1.0, unexplained, share, None))
         return LedgerRecord(total, tuple(terms), self._steps, tuple(outside), self.reduction, epoch, split)
+
+    def _unexplained(self, total: float, explained: float) -> float:
+        """Return what the terms do not add up to, beyond rounding; 0 where both are not finite."""
+        if not math.isfinite(total) and not math.isfinite(explained):
+            return 0.0
+        steps = max(self._steps, 1)
+        magnitude = exact_sum([sums.magnitude for sums in self._sums.values()]) / steps
+        # Each addend of a step may round once, and so may each step in our own sums.
+        relative = max(8, len(self._sums) + 1) * self._epsilon + steps * _DOUBLE
+        missing = total - explained
+        return 0.0 if abs(missing) <= relative * magnitude else missing
+
+    def _has_parts(self, name: str) -> bool:
+        """Whether a loss of several parts (`a/ce`) is meant, whose name alone stands for steps without labels."""
+        return any(other.startswith(f"{name}/") for other in self._sums)
 
     def to_dict(self) -> dict[str, float]:
         """Return the account so far under Keras's names, for any logger: `loss`, `a_loss`, ..., `penalty`."""
@@ -178,100 +214,22 @@ class Ledger:
         """Restore what `state_dict` returned."""
         self.reset()
         self._total, self._steps, self._epsilon = state["total"], state["steps"], state["epsilon"]
-        self._sums = {name: _Sums.from_state(sums) for name, sums in state["sums"].items()}
+        self._sums = {name: Sums.from_state(sums) for name, sums in state["sums"].items()}
 
 
-class _Mean:
-    """A running mean that is exact where the number never changes."""
-
-    __slots__ = ("first", "moved", "n", "total")
-
-    def __init__(self) -> None:
-        self.total, self.first, self.moved, self.n = 0.0, 1.0, False, 0
-
-    def add(self, number: float) -> None:
-        if not self.n:
-            self.first = number
-        elif number != self.first:
-            self.moved = True
-        self.total += number
-        self.n += 1
-
-    @property
-    def value(self) -> float:
-        return self.total / self.n if self.moved else self.first
-
-    def state(self) -> list[float]:
-        return [self.total, self.first, self.moved, self.n]
-
-    @classmethod
-    def from_state(cls, state: list[Any]) -> _Mean:
-        mean = cls()
-        mean.total, mean.first, mean.moved, mean.n = state
-        return mean
-
-
-class _Sums:
-    """Running sums of one term, in float64."""
-
-    __slots__ = ("balancing_weight", "contribution", "count", "denominator", "kind", "numerator", "weight")
-
-    def __init__(self, kind: TermKind) -> None:
-        self.kind = kind
-        self.weight, self.balancing_weight = _Mean(), _Mean()
-        self.contribution = self.numerator = self.denominator = 0.0
-        self.count: int | None = None
-
-    def add(self, term: StepTerm, value: float, labels: float | None, divisor: float | None) -> None:
-        if labels is not None:
-            self.count_labels(int(labels))
-        if divisor is None:
-            divisor = 1.0
-        elif divisor == 0:
-            return  # no label: the value is an empty mean
-        self.contribution += term.weight * term.balancing_weight * value
-        self.weight.add(term.weight)
-        self.balancing_weight.add(term.balancing_weight)
-        self.numerator += value * divisor
-        self.denominator += divisor
-
-    def count_labels(self, count: int) -> None:
-        self.count = (self.count or 0) + count
-
-    @property
-    def value(self) -> float | None:
-        return self.numerator / self.denominator if self.denominator else None
-
-    def product(self) -> float:
-        return self.weight.value * self.balancing_weight.value * (self.value or 0.0)
-
-    def line(self, name: str, contribution: float, total: float, steps: int) -> TermRecord:
-        note = None
-        if abs(self.product() - contribution) > 1e-6 * abs(contribution):
-            without = steps - self.weight.n
-            reasons = ["the weight moved"] if self.weight.moved or self.balancing_weight.moved else []
-            reasons += [f"{without} of {steps} steps had no label"] if without else []
-            reasons += [] if reasons else ["steps hold different numbers of labels"]
-            note = f"mean over steps; weight x value is {self.product():.6g}: {', '.join(reasons)}"
-        weight, balancing = self.weight.value, self.balancing_weight.value
-        share = _share(contribution, total)
-        return TermRecord(name, self.kind, self.value, weight, balancing, contribution, share, self.count, note)
-
-    def state(self) -> dict[str, Any]:
-        means = {"weight": self.weight.state(), "balancing_weight": self.balancing_weight.state()}
-        plain = ("kind", "contribution", "numerator", "denominator", "count")
-        return {**{name: getattr(self, name) for name in plain}, **means}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> _Sums:
-        sums = cls(state["kind"])
-        for name, value in state.items():
-            setattr(sums, name, _Mean.from_state(value) if isinstance(value, list) else value)
-        return sums
-
-
-def _share(part: float, total: float) -> float | None:
-    return part / total if total and math.isfinite(total) else None
+def _problems(weight: object, value: object, count: object) -> list[str]:
+    problems = []
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
+        shown = f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        problems.append(f"expected a scalar tensor of floats or (weight, such a tensor), found {shown}")
+    if type(weight) is bool or not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
+        problems.append(f"expected a finite weight >= 0, found {weight!r}")
+    if isinstance(count, Tensor):
+        if count.dim():
+            problems.append(f"expected one number of labels, found shape {tuple(count.shape)}")
+    elif count is not None and (type(count) is not int or count < 0):
+        problems.append(f"expected a whole number of labels >= 0, found {count!r}")
+    return problems
 
 
 def _to_host(tensors: list[Tensor]) -> list[float]:

@@ -4,44 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from torch import Tensor, nn
 
-from multiloss.core.errors import ObjectiveError, listed, nearest
-from multiloss.core.losses import Losses
-from multiloss.core.names import name_problems
-from multiloss.core.records import LedgerRecord, StepTerm
+from multiloss.core.errors import ObjectiveError, nearest
+from multiloss.core.records import StepTerm
 from multiloss.core.types import IGNORE_INDEX, Kind, Tensors, Units
-from multiloss.objective.ledger import Ledger
-from multiloss.objective.losses import Loss, resolve_loss
+from multiloss.objective.loss_checks import same_shape
+from multiloss.objective.losses import Loss
 from multiloss.objective.metrics import MetricSpec, OutputMetrics
 from multiloss.objective.missing import Reduction
-from multiloss.objective.penalty import Activity, Penalty, resolve_penalty
+from multiloss.objective.objective_losses import ObjectiveLosses
+from multiloss.objective.penalty import Activity
+from multiloss.objective.reading import refuse
+from multiloss.objective.resolve import Given, resolve, resolve_penalties
 from multiloss.objective.schedule import Progress
 from multiloss.objective.term import LossTerm
 from multiloss.objective.weights import LossWeights
 
 LossSpec: TypeAlias = "str | Mapping[str, Any] | Loss | Callable[[Tensor, Tensor], Any] | None"
+REDUCTIONS = get_args(Reduction)
 START = Progress(epoch=0, step=0, steps_per_epoch=1, epochs=1)
 
 logger = logging.getLogger("multiloss")
-
-
-class ObjectiveLosses(Losses):
-    """The named losses of one step, with an account of their total."""
-
-    __slots__ = ("reduction",)
-
-    def __init__(self, terms: tuple[StepTerm, ...], absent: tuple[str, ...], reduction: Reduction) -> None:
-        super().__init__(terms, absent)
-        self.reduction = reduction
-
-    def ledger(self) -> LedgerRecord:
-        """Return what the total of this step is made of; reads the device."""
-        ledger = Ledger(reduction=self.reduction)
-        ledger.add(self.record())
-        return ledger.epoch()
 
 
 class Objective:
@@ -63,7 +49,8 @@ class Objective:
         metrics: Names or torchmetrics objects for each output by name; a list of lists in order; or one flat list,
             or one metric, for all.
         penalties: Penalties, mappings or callables of the model.
-        reduction: Divide by the number of labels (`labelled`) or by the batch (`batch`, Keras's rule).
+        reduction: Divide by the number of labels (`labelled`) or by the batch (`batch`, Keras's rule; a function of
+            your own never sees a batch without labels, so that such a batch counts for nothing).
         ignore_index: The integer label that means "no label".
 
     Raises:
@@ -88,20 +75,22 @@ class Objective:
         reduction: Reduction = "labelled",
         ignore_index: int = IGNORE_INDEX,
     ) -> None:
-        if reduction not in ("labelled", "batch"):
-            raise ObjectiveError(f"reduction: expected 'labelled' or 'batch', found {reduction!r}")
+        wrong = [] if reduction in REDUCTIONS else [f"reduction: expected 'labelled' or 'batch', found {reduction!r}"]
         self.reduction, self.ignore_index = reduction, ignore_index
-        self.penalties: tuple[Penalty, ...] = tuple(resolve_penalty(penalty) for penalty in penalties)
-        self._given: tuple[Any, Any, Any] = (loss, loss_weights, metrics)
+        self.penalties = resolve_penalties(penalties, wrong)
         self.outputs: tuple[str, ...] = ()
         self.terms: dict[str, LossTerm] = {}
         self.metrics: dict[str, tuple[MetricSpec, ...]] = {}
         self.loss_weights = LossWeights({})
+        self._given = Given(loss, loss_weights, metrics)
         self._bound = False
+        self._looked: set[str] = set()
         self._shapes: set[tuple[object, ...]] = set()
-        if isinstance(loss, Mapping) and "name" not in loss:
-            measured = tuple(metrics) if isinstance(metrics, Mapping) else ()
-            self._resolve(tuple(dict.fromkeys((*loss, *measured))))
+        self._parts: set[str] = set()
+        names = self._given.names
+        if names is not None:
+            self._resolve(names, wrong)
+        refuse(wrong, "objective")
 
     def bind(self, outputs: Iterable[str]) -> None:
         """Tell the objective the model's outputs, in order. Done once, by itself, at the first call.
@@ -110,47 +99,26 @@ class Objective:
             ObjectiveError: If losses, weights or metrics name an output that does not exist, or lists differ in length.
         """
         names = tuple(outputs)
+        if self._bound and names == self.outputs:
+            return
         if not self.terms:
             self._resolve(names)
-        lost = [name for name in self.outputs if name not in names]
-        if lost:
-            problems = [f"output {name!r} is not one of the model's. {nearest(name, names)}" for name in lost]
-            raise ObjectiveError(listed(problems, "objective"))
+        refuse(
+            [f"output {n!r} is not one of the model's. {nearest(n, names)}" for n in self.outputs if n not in names],
+            "objective",
+        )
         self.outputs, self._bound = names, True
         untrained = [name for name in names if name not in self.terms]
         if untrained:
             logger.warning("no loss for output %s: predicted, not trained", ", ".join(untrained))
 
-    def _resolve(self, names: tuple[str, ...]) -> None:
-        loss, loss_weights, metrics = self._given
-        metrics = [metrics] if _is_metric(metrics) else metrics
-        problems = name_problems(names)
-        self.terms, self.metrics = {}, {}
-        losses = _by_name(loss, names, "loss", problems)
-        for name, spec in losses.items():
-            if spec is not None:
-                try:
-                    self.terms[name] = LossTerm(name, resolve_loss(spec), self.reduction, self.ignore_index)
-                except ObjectiveError as error:
-                    problems.append(f"loss of {name!r}: {error}")
-        trained = tuple(name for name in names if losses.get(name) is not None)
-        weights = LossWeights({})
-        weights.known = frozenset(trained)
-        for name, weight in _by_name(loss_weights, trained, "loss_weights", problems).items():
-            try:
-                weights[name] = weight
-            except ObjectiveError as error:
-                problems.append(str(error))
-        flat = isinstance(metrics, Sequence) and all(_is_metric(metric) for metric in metrics)
-        by_name = dict.fromkeys(names, metrics) if flat else _by_name(metrics, names, "metrics", problems)
-        for name, own in by_name.items():
-            self.metrics[name] = tuple([own] if _is_metric(own) else own or [])
-        if not trained and not problems:
-            problems.append("expected a loss for at least one output, found none")
-        if problems:
-            self.terms = {}
-            raise ObjectiveError(listed(problems, "objective"))
-        self.outputs, self.loss_weights = names, weights
+    def _resolve(self, names: tuple[str, ...], problems: Iterable[str] = ()) -> None:
+        found = resolve(self._given, names, dict(self.loss_weights), self.reduction, self.ignore_index, problems)
+        self.outputs, self.terms, self.metrics = names, found.terms, found.metrics
+        self.loss_weights.known = found.weights.known
+        self.loss_weights.update(found.weights)
+        losses = {name: term.loss for name, term in found.terms.items()}
+        self._looked = {name for name, loss in losses.items() if loss.integer_target or loss.column is not None}
 
     def __call__(
         self,
@@ -177,51 +145,68 @@ class Objective:
         """
         if not self._bound:
             self.bind(outputs)
+            refuse(
+                [f"targets have {n!r}, which is no output. {nearest(n, outputs)}" for n in targets if n not in outputs],
+                "objective",
+            )
         found: list[StepTerm] = []
-        absent: list[str] = []
+        absent: dict[str, float] = {}
         for name, term in self.terms.items():
             pred = outputs.get(name)
             if pred is None:
                 raise ObjectiveError(
                     f"loss for output {name!r}, which the model did not return. {nearest(name, outputs)}"
                 )
+            weight = self.loss_weights.at(name, progress)
             target = targets.get(name)
             if target is None:
-                absent.append(name)
+                absent[name] = weight
                 continue
-            if pred.shape != target.shape:
+            if pred.shape != target.shape or name in self._looked:
                 self._check_shapes(name, term, pred, target)
-            weight = self.loss_weights.at(name, progress)
             parts = term.reduce(
-                pred if weight or self._has_parts(name) else pred.detach(),  # weight 0: no graph, no backward pass
+                # weight 0: no graph, no backward pass
+                pred if weight or self.loss_weights.has_parts(name) else pred.detach(),
                 target,
                 None if sample_weight is None else sample_weight.get(name),
-                None if counts is None else counts[name],
+                None if counts is None else counts.get(name),
             )
             if not parts:
-                absent.append(name)
+                absent[name] = weight
+            elif name not in self._parts:
+                self.loss_weights.learn_parts(name, tuple(part.name for part in parts))
+                self._parts.add(name)
             for part in parts:
                 if part.name != name:
                     weight = self.loss_weights.at(part.name, progress)
                 found.append(StepTerm(part.name, "loss", part.value, weight, 1.0, part.labels, part.denominator))
+        if self.penalties:
+            self._penalise(model, found)
+        return ObjectiveLosses(tuple(found), tuple(absent), tuple(absent.values()), self.reduction)
+
+    def _penalise(self, model: nn.Module | None, found: list[StepTerm]) -> None:
         for penalty in self.penalties:
             if model is None:
                 raise ObjectiveError(f"penalty {penalty.name!r} needs the model: call objective(..., model=model)")
             for name, (coefficient, value) in penalty.terms(model).items():
                 found.append(StepTerm(name, "penalty", value, coefficient))
-        return ObjectiveLosses(tuple(found), tuple(absent), self.reduction)
+        names = [term.name for term in found]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ObjectiveError(
+                f"expected every term of the total once, found {', '.join(twice)} again; let penalties of one kind be "
+                "on parts that do not overlap, and name your own: CustomPenalty(name, function)"
+            )
 
     def _check_shapes(self, name: str, term: LossTerm, pred: Tensor, target: Tensor) -> None:
-        """Refuse what would broadcast, once for each pair of shapes: torch would make `[n, n]` of `[n]` and `[n, 1]`."""
+        """Refuse what would broadcast, once for each pair of shapes: torch makes `[n, n]` of `[n]` and `[n, 1]`."""
         shapes = (name, pred.shape[1:], target.shape[1:], len(pred) == len(target))
         if shapes not in self._shapes:
             problems = term.loss.check(pred, target, self.ignore_index)
-            if problems:
-                raise ObjectiveError(listed(problems, f"output {name!r}"))
+            if term.loss.custom and pred.numel() == target.numel():
+                problems = same_shape(pred, target)
+            refuse(problems, f"output {name!r}")
             self._shapes.add(shapes)
-
-    def _has_parts(self, name: str) -> bool:
-        return any(key.startswith(f"{name}/") for key in self.loss_weights)
 
     @property
     def integer_outputs(self) -> frozenset[str]:
@@ -246,7 +231,7 @@ class Objective:
         only: Mapping[str, Sequence[MetricSpec]] | None = None,
     ) -> OutputMetrics:
         """Return an accumulator of this objective's metrics, or of `only` some, for outputs of these kinds."""
-        points = {name: term.loss.point for name, term in self.terms.items()}
+        points = {name: term.loss.point for name, term in self.terms.items() if term.loss.column is not None}
         specs = self.metrics if only is None else only
         return OutputMetrics(specs, kinds, sizes, units, points, self.ignore_index)
 
@@ -261,23 +246,3 @@ class Objective:
         for penalty in self.penalties:
             if isinstance(penalty, Activity):
                 penalty.detach()
-
-
-def _is_metric(value: object) -> bool:
-    return isinstance(value, str) or (hasattr(value, "update") and hasattr(value, "compute"))
-
-
-def _by_name(given: Any, names: tuple[str, ...], what: str, problems: list[str]) -> dict[str, Any]:
-    """Return one entry per name from a mapping, a list in order, or one value for all; note what does not fit."""
-    if given is None:
-        return {}
-    if isinstance(given, Mapping) and "name" not in given and "schedule" not in given:
-        unknown = [name for name in given if name.split("/")[0] not in names]
-        problems += [f"{what} has {name!r}, which is no output with a loss. {nearest(name, names)}" for name in unknown]
-        return {name: value for name, value in given.items() if name not in unknown}
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        if len(given) != len(names):
-            problems.append(f"{what}: expected {len(names)} entries ({', '.join(names)}), found {len(given)}")
-            return {}
-        return dict(zip(names, given, strict=True))
-    return dict.fromkeys(names, given)

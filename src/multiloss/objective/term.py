@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from multiloss.core.errors import ObjectiveError
@@ -60,12 +61,14 @@ class LossTerm:
         if count is None and target.device.type == "cpu":
             count = int(labelled(target, self.ignore_index).sum())
         if count == 0:
-            return []
-        if weight is None and count == target.numel():
-            return self._complete(pred, target, count)
+            if self.reduction == "labelled" or self.loss.custom:
+                return []
+            pred = pred.detach()  # the mean over this batch is 0 and counts as such, but moves nothing
+        elif self.loss.custom:
+            return self._custom(pred, target, weight, count)
+        elif weight is None and count == target.numel():
+            return [self._complete(pred, target, count)]
         mask = labelled(target, self.ignore_index)
-        if self.loss.custom:
-            return self._selected(pred, target, weight, mask)
         # one label per sample: the host knows the divisor; a vector may count only if all of it is there
         known = count if weight is None and self.reduction == "labelled" and target.dim() == 1 else None
         value, denominator = masked_mean(
@@ -73,22 +76,30 @@ class LossTerm:
         )
         return [Reduced(self.output, value, mask.sum() if count is None else count, denominator)]
 
-    def _complete(self, pred: Tensor, target: Tensor, count: int) -> list[Reduced]:
-        result = self.loss.mean(pred, target)
-        if type(result) is Tensor and not result.dim():
-            return [Reduced(self.output, result, count, count)]
-        return [Reduced(name, part.mean(), count, count) for name, part in self._parts(result).items()]
+    def _complete(self, pred: Tensor, target: Tensor, count: int) -> Reduced:
+        if target.dim() == 1:
+            return Reduced(self.output, self.loss.mean(pred, target), count, count)
+        values = self.loss.elementwise(pred, target)  # a vector may be one label or many, and weighs accordingly
+        return Reduced(self.output, values.mean(), count, values.numel())
 
-    def _selected(self, pred: Tensor, target: Tensor, weight: Tensor | None, mask: Tensor) -> list[Reduced]:
+    def _custom(self, pred: Tensor, target: Tensor, weight: Tensor | None, count: int | None) -> list[Reduced]:
         """Give a user's own loss only the rows with labels: the one way that is right for any reduction inside it."""
-        rows = mask.reshape(len(mask), -1).all(1)
-        count = int(rows.sum())
-        if not count:
-            return []
-        chosen = None if weight is None else weight[rows]
-        divisor = len(rows) if self.reduction == "batch" else count if chosen is None else chosen.sum()
-        parts = self._parts(self.loss.mean(pred[rows], target[rows]))
-        return [Reduced(k, _sum(k, part, chosen, count) / divisor, count, divisor) for k, part in parts.items()]
+        batch = len(target)
+        if count != target.numel():
+            rows = labelled(target, self.ignore_index).reshape(batch, -1).all(1)
+            if not rows.any():
+                return []
+            pred, target, weight = pred[rows], target[rows], None if weight is None else weight[rows]
+        parts = self._parts(self.loss.mean(pred, target))
+        kept, whole = len(target), self.reduction == "batch"
+        if weight is not None:
+            averaged = {
+                name: _weighted_mean(name, part, weight, batch if whole else None) for name, part in parts.items()
+            }
+            return [Reduced(name, value, kept, divisor) for name, (value, divisor) in averaged.items()]
+        factor, divisor = (kept / batch, batch) if whole else (1.0, kept)
+        means = {name: part.mean() if part.dim() else part for name, part in parts.items()}
+        return [Reduced(name, m if factor == 1.0 else m * factor, kept, divisor) for name, m in means.items()]
 
     def _parts(self, result: Any) -> dict[str, Tensor]:
         parts = {f"{self.output}/{key}": part for key, part in result.items()} if isinstance(result, Mapping) else {}
@@ -99,12 +110,24 @@ class LossTerm:
         return parts
 
 
-def _sum(name: str, values: Tensor, weight: Tensor | None, count: int) -> Tensor:
-    if weight is None:
-        return values.mean() * count
+def _weighted_mean(name: str, values: Tensor, weight: Tensor, batch: int | None) -> tuple[Tensor, Tensor | float]:
+    """Return the mean and what it was divided by: the weights, or `batch` samples."""
     if values.dim() == 0:
         raise ObjectiveError(
             f"loss of {name!r}: expected one value per sample, because sample_weight is given, found a scalar. "
             "Return the loss unreduced"
         )
-    return (values * weight.reshape(len(weight), *weight.shape[1:], *[1] * (values.dim() - weight.dim()))).sum()
+    if weight.dim() == 1 and values.dim() > 1 and len(values) == len(weight):
+        values = values.flatten(1).mean(1)
+    if weight.shape != values.shape:
+        raise ObjectiveError(
+            f"loss of {name!r}: expected values that fit sample weights of shape {tuple(weight.shape)}, "
+            f"found {tuple(values.shape)}. Return one value per sample"
+        )
+    weight = weight.to(values.dtype)
+    total = (values * weight).sum()
+    if batch is not None:
+        divisor = batch * values[0].numel()
+        return total / divisor, divisor
+    divided = weight.sum()
+    return total / torch.where(divided > 0, divided, 1), divided

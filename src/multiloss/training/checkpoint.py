@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from multiloss.core.errors import RunError, listed
 
 VERSION = 1
+LAST = Path("checkpoint/last.safetensors")
+"""Where a run folder keeps its checkpoint."""
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -26,7 +29,7 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         RunError: If the disk is full or the folder cannot be written; the old file stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a killed process left is written over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -47,10 +50,11 @@ def save(path: Path, tree: dict[str, Any]) -> None:
 
     tensors: dict[str, Tensor] = {}
     try:
-        header = json.dumps({"version": VERSION, "tree": _pack(tree, "", tensors)})
+        text = json.dumps(_pack(tree, "", tensors))
     except TypeError as error:
         raise RunError(f"could not write {path}: expected tensors and plain values in the state ({error})") from error
-    write_whole(path, to_bytes(tensors, metadata={"multiloss": header}))
+    facts = {"version": str(VERSION), "checksum": _checksum(text, tensors), "tree": text}
+    write_whole(path, to_bytes(tensors, metadata=facts))
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -65,19 +69,29 @@ def load(path: Path) -> dict[str, Any]:
         raise RunError(f"no checkpoint at {path}. Start the run without resuming")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            facts = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        state = json.loads(metadata["multiloss"])
+        version, checksum, text = facts["version"], facts["checksum"], facts["tree"]
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise RunError(f"{path} is damaged or no multiloss checkpoint ({error}). Start the run anew") from error
-    if state["version"] != VERSION:
-        raise RunError(f"{path}: expected version {VERSION}, found {state['version']}. Use the multiloss that wrote it")
-    tree: dict[str, Any] = _unpack(state["tree"], tensors)
+    if version != str(VERSION):
+        raise RunError(f"{path}: expected version {VERSION}, found {version}. Use the multiloss that wrote it")
+    if checksum != _checksum(text, tensors):
+        raise RunError(f"{path} is damaged: its content does not fit its checksum. Start the run anew")
+    tree: dict[str, Any] = _unpack(json.loads(text), tensors)
     return tree
+
+
+def _checksum(text: str, tensors: dict[str, Tensor]) -> str:
+    value = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), value))
+    return f"{value:08x}"
 
 
 def _pack(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
+        path = path if path not in tensors else f"{path}#{len(tensors)}"  # "a/b" is a key, and b a key below a
         tensors[path] = value.detach().cpu().contiguous().clone()
         return {"tensor": path}
     if isinstance(value, dict):

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from multiloss.core.errors import ObjectiveError, nearest
+from multiloss.core.errors import ObjectiveError, listed, nearest
+from multiloss.core.optional import require
 
 Precision: TypeAlias = Literal["no", "bf16", "fp16"]
 
@@ -28,10 +29,10 @@ class Devices:
         precision: `"no"` (float32), `"bf16"` or `"fp16"` autocast.
         trackers: Names of `TRACKERS`.
         folder: Where trackers write.
-        run_name: Name of the run in the trackers.
 
     Raises:
         ObjectiveError: If a tracker, a precision or a device is unknown, or several processes were launched.
+        MissingExtraError: If the package of a tracker is not installed.
     """
 
     def __init__(
@@ -44,26 +45,29 @@ class Devices:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
 
-        for name in trackers:
-            if name not in TRACKERS:
-                raise ObjectiveError(f"unknown tracker {name!r}. {nearest(name, TRACKERS)}")
+        problems = [f"unknown tracker {name!r}. {nearest(name, TRACKERS)}" for name in trackers if name not in TRACKERS]
         if precision not in ("no", "bf16", "fp16"):
-            raise ObjectiveError(f"precision: expected 'no', 'bf16' or 'fp16', found {precision!r}")
+            problems.append(f"precision: expected 'no', 'bf16' or 'fp16', found {precision!r}")
+        problems += _device_problems(device)
+        if problems:
+            raise ObjectiveError(listed(problems, "devices"))
+        for name in trackers:
+            require(name, f"tracker {name!r}")
         AcceleratorState._reset_state(reset_partial_state=True)  # it is one for the process; each fit chooses anew
-        self.accelerator = Accelerator(
-            cpu=str(device) == "cpu" or None,
-            mixed_precision=precision,
-            log_with=list(trackers) or None,
-            project_dir=str(folder or Path("runs")) if trackers else None,
-        )
+        try:
+            self.accelerator = Accelerator(
+                cpu=str(device) == "cpu" or None,
+                mixed_precision=precision,
+                log_with=list(trackers) or None,
+                project_dir=str(folder or Path("runs")) if trackers else None,
+            )
+        except ValueError as error:
+            raise ObjectiveError(f"precision: {precision!r} does not work here ({error})") from error
         if self.accelerator.num_processes > 1:
             raise ObjectiveError(
                 f"expected one process, found {self.accelerator.num_processes}. Start the script with plain python"
             )
-        try:
-            self.device = self.accelerator.device if device == "auto" else torch.device(device)
-        except RuntimeError as error:
-            raise ObjectiveError(f"device: expected 'auto' or a torch device, found {device!r} ({error})") from error
+        self.device = self.accelerator.device if device == "auto" else torch.device(device)
         self.precision, self.trackers = precision, tuple(trackers)
 
     @property
@@ -93,6 +97,15 @@ class Devices:
         """Close the trackers."""
         if self.trackers:
             self.accelerator.end_training()
+
+
+def _device_problems(device: str | torch.device) -> list[str]:
+    try:
+        torch.empty(0, device="cpu" if device == "auto" else device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch built without it raises the second
+        reason = str(error).splitlines()[0]
+        return [f"device: expected 'auto' or a torch device that is here, found {str(device)!r} ({reason})"]
+    return []
 
 
 def choose_threads(operations: float) -> tuple[int, str]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from multiloss.core.errors import MultilossError, ObjectiveError, listed, nearest
 from multiloss.core.graph import reached_leaves
-from multiloss.core.losses import Losses
 from multiloss.core.types import Kind, Tensors, Units
-from multiloss.data.batch import Inputs
+from multiloss.data.arrays import Inputs
+from multiloss.data.batch import named_inputs
 from multiloss.nn.base import ModelCaller
 from multiloss.objective.objective import Objective
+from multiloss.training import checkpoint
 from multiloss.training.devices import count_operations
+
+FAILURES = (RuntimeError, TypeError, KeyError, IndexError, ValueError, AttributeError)  # of code that is not ours
+NO_GRADIENT = "it has no gradient: no parameter moves its loss. Was it detached?"
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def dry_run(
     sample_weight: Tensors | None = None,
     units: Mapping[str, Units] | None = None,
     caller: ModelCaller | None = None,
+    partial: bool = False,
 ) -> DryRun:
     """Try one batch and report all mistakes at once.
 
@@ -66,8 +69,10 @@ def dry_run(
         sample_weight: Weights by output.
         units: Mean and scale of standardised outputs.
         caller: How the model is called, where its outputs need names.
+        partial: Whether a batch may lack the targets of an output.
 
     Example:
+        >>> import torch
         >>> model = nn.Linear(2, 1)
         >>> found = dry_run(
         ...     model, Objective("mse"), torch.zeros(4, 2), {"y": torch.zeros(4)}, caller=ModelCaller(model, ["y"])
@@ -75,69 +80,105 @@ def dry_run(
         >>> found.problems
         ["output 'y': expected targets of the outputs' shape (4, 1), found (4,)..."]
     """
-    problems = _input_problems(inputs)
-    buffers = {name: copy.deepcopy(buffer) for name, buffer in model.named_buffers()}
-    devices = [p.device for p in model.parameters() if p.device.type == "cuda"][:1]
+    problems = [*_input_problems(inputs), *_optimizer_problems(model, optimizer)]
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    random_state = checkpoint.random_state()
     try:
-        with torch.random.fork_rng(devices), count_operations(model) as operations:
+        objective.attach(model)
+        with count_operations(model) as operations:
             outputs = (caller or ModelCaller(model))(inputs)
-            return _check(
-                model, objective, outputs, targets, optimizer, sample_weight, units or {}, problems, sum(operations)
-            )
+        found = _Batch(model, objective, outputs, targets, sample_weight or {}, units or {}, partial)
+        return DryRun([*problems, *found.problems], found.names, found.kinds, found.sizes, sum(operations))
     except MultilossError as error:
         return DryRun([*problems, str(error)])
-    except (RuntimeError, TypeError, KeyError, IndexError, ValueError) as error:
-        if problems:  # inputs of the wrong kind make a model fail in its own words
-            return DryRun([*problems, f"the model failed on one batch: {error}"])
-        return DryRun([f"the model failed on one batch of inputs {_shape(inputs)}: {type(error).__name__}: {error}"])
+    except FAILURES as error:
+        at = f"the model failed on one batch of inputs {_shape(inputs)}: {type(error).__name__}: {error}"
+        return DryRun([*problems, at])
     finally:
+        objective.detach()
+        checkpoint.set_random_state(random_state)
         for name, buffer in model.named_buffers():
-            buffer.data.copy_(buffers[name])
+            if name in buffers:
+                buffer.data.copy_(buffers[name])
 
 
-def _check(
-    model: nn.Module,
-    objective: Objective,
-    outputs: Tensors,
-    targets: Tensors,
-    optimizer: Optimizer | None,
-    sample_weight: Tensors | None,
-    units: Mapping[str, Units],
-    problems: list[str],
-    operations: float,
-) -> DryRun:
-    objective.bind(outputs)
-    problems += [
-        f"targets have {name!r}, which is no output. {nearest(name, outputs)}"
-        for name in targets
-        if name not in outputs
-    ]
-    problems += [
-        f"output {name!r} has a loss and no targets in the batch. {nearest(name, targets)}"
-        for name in objective.terms
-        if name not in targets
-    ]
-    clean = True
-    for name, term in objective.terms.items():
-        if name in targets:
-            found = term.loss.check(outputs[name], targets[name], objective.ignore_index)
-            if targets[name].is_floating_point() and bool(targets[name].isinf().any()):
-                found.append("expected finite targets, found infinity. Use NaN where a label is missing")
-            problems += [f"output {name!r}: {problem}" for problem in found]
-            clean = clean and not found
-    kinds, sizes = output_kinds(model, objective, outputs, targets)
-    for name, specs in objective.metrics.items():
-        for spec in specs:
+class _Batch:
+    """What is wrong between a batch's outputs, its targets and the objective."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        outputs: Tensors,
+        targets: Tensors,
+        sample_weight: Tensors,
+        units: Mapping[str, Units],
+        partial: bool,
+    ) -> None:
+        self.model, self.objective, self.outputs, self.targets = model, objective, outputs, targets
+        self.sample_weight, self.units = sample_weight, units
+        self.names: tuple[str, ...] = ()
+        self.problems = self._name_problems(partial)
+        self.kinds, self.sizes = output_kinds(model, objective, outputs, targets)
+        for name in objective.terms:
+            if name in outputs and name in targets:
+                self.problems += [f"output {name!r}: {problem}" for problem in self._term_problems(name)]
+        self.problems += self._metric_problems()
+        for penalty in objective.penalties:
             try:
-                objective.output_metrics(kinds, sizes, units, only={name: (spec,)})
+                penalty.terms(model)
             except MultilossError as error:
-                problems.append(f"output {name!r}: {error}")
-    names: tuple[str, ...] = ()
-    if clean:
-        losses = objective(outputs, targets, model=model, sample_weight=sample_weight)
-        names = (*losses, *(name for name in losses.absent if name not in losses))
-        problems += _gradient_problems(model, losses, optimizer)
-    return DryRun(problems, names, kinds, sizes, operations)
+                self.problems.append(str(error))
+        if not self.problems:
+            losses = objective(outputs, targets, model=model, sample_weight=sample_weight or None)
+            self.names = (*losses, *(name for name in losses.absent if name not in losses))
+
+    def _name_problems(self, partial: bool) -> list[str]:
+        problems = []
+        try:
+            self.objective.bind(self.outputs)
+        except MultilossError as error:
+            problems.append(str(error))
+        problems += [
+            f"targets have {name!r}, which is no output. {nearest(name, self.outputs)}"
+            for name in self.targets
+            if name not in self.outputs
+        ]
+        if not partial:
+            problems += [
+                f"output {name!r} has a loss and no targets in the batch. {nearest(name, self.targets)}"
+                for name in self.objective.terms
+                if name not in self.targets and name in self.outputs
+            ]
+        return problems
+
+    def _term_problems(self, name: str) -> list[str]:
+        term, pred, target = self.objective.terms[name], self.outputs[name], self.targets[name]
+        problems = term.loss.check(pred, target, self.objective.ignore_index)
+        if not problems and target.is_floating_point() and bool(target.isinf().any()):
+            problems = ["expected finite targets, found infinity. Use NaN where a label is missing"]
+        if problems or not self.objective.loss_weights[name]:
+            return problems
+        try:
+            parts = term.reduce(pred, target, self.sample_weight.get(name), None)
+        except MultilossError as error:
+            return [str(error)]
+        except FAILURES as error:
+            return [f"its loss failed on one batch: {type(error).__name__}: {error}"]
+        problems = [f"loss {p.name!r} is {p.value.item()} on the first batch" for p in parts if not p.value.isfinite()]
+        values = [part.value for part in parts] or [pred.float().sum()]
+        trained = {id(p) for p in self.model.parameters() if p.requires_grad}
+        return problems + ([] if not trained or any(trained & reached_leaves(v) for v in values) else [NO_GRADIENT])
+
+    def _metric_problems(self) -> list[str]:
+        problems = []
+        for name, specs in self.objective.metrics.items():
+            for spec in specs if name in self.outputs else ():
+                try:
+                    self.objective.output_metrics(self.kinds, self.sizes, self.units, only={name: (spec,)})
+                except MultilossError as error:
+                    problems.append(f"output {name!r}: {error}")
+        return problems
 
 
 def output_kinds(
@@ -158,37 +199,23 @@ def output_kinds(
     return kinds, sizes
 
 
-def _gradient_problems(model: nn.Module, losses: Losses, optimizer: Optimizer | None) -> list[str]:
+def _optimizer_problems(model: nn.Module, optimizer: Optimizer | None) -> list[str]:
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not named:
         return ["expected parameters to train, found every one frozen (requires_grad=False)"]
-    problems: list[str] = []
-    trained = {id(p) for p in named.values()}
-    for term in losses.terms:
-        if term.kind == "loss" and term.weight:
-            if not bool(term.value.isfinite()):
-                problems.append(f"loss {term.name!r} is {term.value.item()} on the first batch")
-            if not trained & reached_leaves(term.value):
-                problems.append(f"output {term.name!r} has no gradient: no parameter moves its loss. Was it detached?")
-    if optimizer is not None:
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        left = [name for name, p in named.items() if id(p) not in held]
-        if left:
-            shown = ", ".join(left[:8]) + (f" and {len(left) - 8} more" if len(left) > 8 else "")
-            problems.append(f"parameters in no optimizer: {shown}. Add them, or freeze them with requires_grad_(False)")
-    return problems
+    if optimizer is None:
+        return []
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    left = [name for name, p in named.items() if id(p) not in held]
+    if not left:
+        return []
+    shown = ", ".join(left[:8]) + (f" and {len(left) - 8} more" if len(left) > 8 else "")
+    return [f"parameters in no optimizer: {shown}. Add them, or freeze them with requires_grad_(False)"]
 
 
 def _input_problems(inputs: Inputs) -> list[str]:
-    named = (
-        {"inputs": inputs}
-        if isinstance(inputs, Tensor)
-        else dict(inputs)
-        if isinstance(inputs, dict)
-        else dict(enumerate(inputs))
-    )
     problems = []
-    for name, tensor in named.items():
+    for name, tensor in named_inputs(inputs).items():
         if tensor.is_floating_point() and name != "numbers" and not bool(tensor.isfinite().all()):
             rows = (~tensor.reshape(len(tensor), -1).isfinite().all(1)).nonzero()[:5, 0].tolist()
             problems.append(
@@ -198,10 +225,7 @@ def _input_problems(inputs: Inputs) -> list[str]:
 
 
 def _shape(inputs: Inputs) -> str:
-    if isinstance(inputs, Tensor):
-        return f"{tuple(inputs.shape)} {inputs.dtype}"
-    parts = inputs.items() if isinstance(inputs, dict) else enumerate(inputs)
-    return ", ".join(f"{name}: {tuple(t.shape)} {t.dtype}" for name, t in parts)
+    return ", ".join(f"{name} {tuple(t.shape)} {t.dtype}" for name, t in named_inputs(inputs).items())
 
 
 def refuse(found: DryRun) -> None:

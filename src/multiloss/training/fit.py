@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -17,21 +14,22 @@ from torch import nn
 from torch.optim import Optimizer
 
 from multiloss.backward import backward
-from multiloss.core.records import LedgerRecord
 from multiloss.data.batch import Batch, Source
 from multiloss.objective.ledger import Ledger
 from multiloss.objective.metrics import OutputMetrics
 from multiloss.objective.objective import Objective
 from multiloss.objective.schedule import Progress
 from multiloss.training import checkpoint
+from multiloss.training.account import learning_rates, log_keys, mention_penalty, outside_lines
 from multiloss.training.callbacks import Callback, direction
 from multiloss.training.fit_state import fit_state, restore_fit
 from multiloss.training.forward import Forward
 from multiloss.training.guard import Guard
 from multiloss.training.history import History, Logs, record_logs
 from multiloss.training.nonfinite import drop_nonfinite, explain_nonfinite, finite_gradients
-from multiloss.training.optimizer import decay_lines
+from multiloss.training.optimizer import has_sparse
 from multiloss.training.run_log import RunLog
+from multiloss.training.signals import on_signal
 
 OnNonfinite: TypeAlias = Literal["raise", "skip"]
 
@@ -78,8 +76,7 @@ class Fit:
         self.metrics, self._held_metrics = metrics(), metrics()
         self.ledger = Ledger(reduction=self.objective.reduction)
         self.history = History()
-        sparse = any(getattr(module, "sparse", False) for module in self.model.modules())
-        self.guard = Guard(optimizer, self.devices.device, sparse)
+        self.guard = Guard(optimizer, self.devices.device, has_sparse(self.model))
         self.epoch, self.step, self.step_in_epoch, self.seconds = 1, 0, 0, 0.0
         self.steps_per_epoch = train.steps or 0
         self.finished = self.said_penalty = False
@@ -87,10 +84,10 @@ class Fit:
         self.skipped: dict[str, int] = {}
         self.clipped = torch.zeros((), device=self.devices.device)
         self.epoch_start_random: dict[str, Any] = {}
-        self.keys = self._log_keys(terms)
+        self.keys = log_keys(self, terms)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._signal: int | None = None
-        self._recent: list[Batch] = []
+        self._recent: list[tuple[int, Batch]] = []
         self._step_hooks = [c for c in self.callbacks if type(c).on_step_end is not Callback.on_step_end]
 
     def direction(self, key: str) -> bool | None:
@@ -103,22 +100,33 @@ class Fit:
 
     def run(self, resume: bool = False) -> History:
         """Train to the last epoch, or until something stops it."""
-        if resume and self.folder is not None:
-            restore_fit(self, checkpoint.load(checkpoint_path(self.folder)))
+        if resume:
+            self._go_on()
         self._saved_at = time.monotonic()
-        with _on_signal(self._note_signal):
+        with on_signal(self._note_signal):
             try:
                 while self.epoch <= self.epochs and not self.stopped and self._signal is None:
                     self._run_epoch()
-                self.finished = self._signal is None
+                self.finished = self._signal is None or self.epoch > self.epochs or self.stopped is not None
+                self.save()  # before a callback puts other parameters in place of the last ones
             finally:
                 for callback in self.callbacks:
                     callback.on_fit_end(self)
-            self.save()
+                self.guard.leave()
         self.history.stopped = self.stopped
         if not self.finished:
             self._say_interrupted()
         return self.history
+
+    def _go_on(self) -> None:
+        if self.folder is None or self.run_log is None:
+            return
+        path = checkpoint_path(self.folder)
+        if path.exists():
+            restore_fit(self, checkpoint.load(path))
+        else:
+            logger.warning("%s holds no checkpoint yet; training begins anew", self.folder)
+            self.run_log.rewind(1)
 
     def save(self) -> None:
         """Write the checkpoint, if there is a run folder, so that a later fit goes on from this very step."""
@@ -139,7 +147,7 @@ class Fit:
                     return
                 self.save()
         self._check_finite()
-        outside = self._outside()
+        outside = outside_lines(self)
         record = self.ledger.epoch(epoch=self.epoch, split="train", outside=outside)
         logs: Logs = {"epoch": self.epoch, **record_logs(record, self.metrics.compute())}
         records = [record]
@@ -149,13 +157,13 @@ class Fit:
             )
             records.append(held)
             logs |= record_logs(held, metrics, "val_")
-        logs |= self._learning_rates()
+        logs |= learning_rates(self.optimizer)
         logs["seconds"] = time.perf_counter() - began
         self.history.rows.append(logs)
         self.history.ledgers += records
         if self.run_log is not None:
             self.run_log.append(logs, records)
-        self._mention_penalty(records[-1])
+        mention_penalty(self, records[-1])
         for callback in self.callbacks:
             callback.on_epoch_end(self, logs)
         self.devices.log({key: value for key, value in logs.items() if key != "epoch"}, self.epoch)
@@ -165,17 +173,13 @@ class Fit:
         order = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         if not self.step_in_epoch:
             self.epoch_start_random = checkpoint.random_state() if self.folder is not None else {}
-            yield from self.train.batches(order)
-            return
-        # what was seen is drawn again from the state in which the epoch began, and left out
+            return self.train.batches(order)
+        # what was seen is drawn once more from the state in which the epoch began, and left out
         here = checkpoint.random_state()
         checkpoint.set_random_state(self.epoch_start_random)
         batches = self.train.batches(order, self.step_in_epoch)
-        first = next(batches, None)
         checkpoint.set_random_state(here)
-        if first is not None:
-            yield first
-            yield from batches
+        return batches
 
     def _train_step(self, batch: Batch) -> None:
         skip, scaler = self.on_nonfinite == "skip", self.devices.scaler
@@ -192,7 +196,7 @@ class Fit:
             record = finite_gradients(losses, record, self._parameters, self.skipped)
         else:
             self.guard.watch(record.total, gradients=scaler is None)
-            self._recent.append(batch)
+            self._recent.append((self.step, batch))
             if len(self._recent) >= self.guard.every:
                 self._check_finite()
         if self.clip is not None:
@@ -212,37 +216,7 @@ class Fit:
         recent, self._recent = self._recent, []
         if recent and self.guard.tripped():
             self.guard.clear()
-            after = self.step + 1 if self.guard.every == 1 else self.step  # one by one, the host looks before the step
-            first = after - len(recent)
-            raise explain_nonfinite(
-                recent, self.forward, self._parameters, self.objective.ignore_index, first, self.epoch, self.folder
-            )
-
-    def _learning_rates(self) -> Logs:
-        groups = self.optimizer.param_groups
-        own = {f"lr_{group.get('name', i)}": float(group["lr"]) for i, group in enumerate(groups)}
-        return {"lr": float(groups[0]["lr"]), **(own if len(groups) > 1 else {})}
-
-    def _outside(self) -> list[str]:
-        lines = decay_lines(self.optimizer)
-        if self.clip is not None:
-            lines.append(f"gradient clipping at norm {self.clip:g}: {int(self.clipped)} of {self.step} steps so far")
-        frozen = [name for name, p in self.model.named_parameters() if not p.requires_grad]
-        if frozen:
-            shown = ", ".join(frozen[:4]) + (", ..." if len(frozen) > 4 else "")
-            lines.append(f"frozen parameters: {len(frozen)} ({shown}) do not move")
-        untrained = [name for name in self.objective.outputs if name not in self.objective.terms]
-        lines += [f"no loss for {name}: predicted, not trained" for name in untrained]
-        return lines + [f"{name}: left out of {n} steps so far, not finite" for name, n in self.skipped.items()]
-
-    def _mention_penalty(self, record: LedgerRecord) -> None:
-        if not self.said_penalty and record.penalty > 0.5 * abs(record.total):
-            self.said_penalty = True
-            share = 100 * record.penalty / record.total
-            key = (
-                "val_task_loss watches the outputs only" if self.validation is not None else "watch each output's loss"
-            )
-            logger.warning("%.0f %% of the loss is penalty; %s", share, key)
+            raise explain_nonfinite(recent, self.forward, self._parameters, self.epoch, self.folder)
 
     def _note_signal(self, number: int) -> None:
         self._signal = number
@@ -252,36 +226,7 @@ class Fit:
         saved = f"saved in {self.folder}; fit(..., resume=True) goes on" if self.folder else "not saved: no out= folder"
         logger.warning("stopped by %s; %s", self.history.stopped, saved)
 
-    def _log_keys(self, terms: Sequence[str]) -> list[str]:
-        keys = ["loss", *(f"{name}_loss" for name in terms if name.split("/")[0] in self.objective.terms)]
-        keys += ["penalty"] if self.objective.penalties else []
-        keys += [f"{name}_{metric}" for name, own in self.metrics.metrics.items() for metric in own]
-        held = [f"val_{key}" for key in (*keys, "task_loss")] if self.validation is not None else []
-        return ["epoch", *keys, *held, *self._learning_rates(), "seconds"]
-
 
 def checkpoint_path(folder: Path) -> Path:
     """Return where a run folder keeps its checkpoint."""
-    return folder / "checkpoint" / "last.safetensors"
-
-
-@contextmanager
-def _on_signal(note: Callable[[int], None]) -> Iterator[None]:
-    """Note Ctrl-C and SIGTERM instead of dying of them; a second one gets through."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        note(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return folder / checkpoint.LAST

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from multiloss.core.errors import RunError, listed
 from multiloss.training import checkpoint
 
 if TYPE_CHECKING:
@@ -26,14 +27,24 @@ def fit_state(fit: Fit) -> dict[str, Any]:
         "skipped": fit.skipped,
         "clipped": fit.clipped,
         "progress": [fit.epoch, fit.step, fit.step_in_epoch, fit.seconds],
-        "seed": fit.seed,
+        "made_by": _made_by(fit),
         "said_penalty": fit.said_penalty,
         "stopped": fit.stopped,
     }
 
 
 def restore_fit(fit: Fit, state: dict[str, Any]) -> None:
-    """Bring a new fit to the state in which an earlier one was saved."""
+    """Bring a new fit to the state in which an earlier one was saved.
+
+    Raises:
+        RunError: If the new fit is another one: other rows, batches, seed, optimiser or model.
+    """
+    own = _made_by(fit)
+    problems = [
+        f"{key}: expected {was!r}, found {own[key]!r}" for key, was in state["made_by"].items() if own[key] != was
+    ]
+    if problems:
+        raise RunError(listed(problems, "resume: expected the fit that was interrupted"))
     checkpoint.load_model(fit.model, state["model"], "the checkpoint")
     fit.optimizer.load_state_dict(state["optimizer"])
     if fit.devices.scaler is not None and state["scaler"]:
@@ -45,11 +56,22 @@ def restore_fit(fit: Fit, state: dict[str, Any]) -> None:
             callback.load_state_dict(saved.pop(match)[1])
     fit.objective.loss_weights.update(state["loss_weights"])
     fit.ledger.load_state_dict(state["ledger"])
-    fit.metrics.load_state_dict(state["metrics"])
+    fit.metrics.load_state_dict({name: part.to(fit.devices.device) for name, part in state["metrics"].items()})
     checkpoint.set_random_state(state["random"])
     fit.epoch_start_random, fit.skipped = state["epoch_start_random"], state["skipped"]
     fit.clipped = state["clipped"].to(fit.devices.device)
     fit.epoch, fit.step, fit.step_in_epoch, fit.seconds = state["progress"]
-    fit.seed, fit.said_penalty, fit.stopped = state["seed"], state["said_penalty"], state["stopped"]
+    fit.said_penalty, fit.stopped = state["said_penalty"], state["stopped"]
     if fit.run_log is not None:
         fit.history = fit.run_log.rewind(fit.epoch)
+
+
+def _made_by(fit: Fit) -> dict[str, Any]:
+    """What must be the same for a fit to go on with the same numbers."""
+    return {
+        "seed": fit.seed,
+        "rows": fit.train.rows,
+        "steps_per_epoch": fit.steps_per_epoch,
+        "optimizer": type(fit.optimizer).__name__,
+        "groups": [len(group["params"]) for group in fit.optimizer.param_groups],
+    }

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from multiloss.core.errors import DataError, MultilossError
 from multiloss.core.losses import Losses
 from multiloss.core.records import LedgerRecord
-from multiloss.data.batch import Batch, Source
+from multiloss.core.types import Tensors
+from multiloss.data.batch import Batch, Source, named_inputs
 from multiloss.nn.base import ModelCaller
 from multiloss.objective.ledger import Ledger
 from multiloss.objective.metrics import OutputMetrics
 from multiloss.objective.objective import START, Objective
 from multiloss.objective.schedule import Progress
 from multiloss.training.devices import Devices
+
+
+class Gatherer(Protocol):
+    """What wants to see the outputs of every batch: metrics."""
+
+    def add(self, outputs: Tensors, targets: Tensors) -> None:
+        """See one batch."""
 
 
 class Forward:
@@ -31,7 +42,7 @@ class Forward:
         self.model, self.caller, self.objective, self.devices = model, caller, objective, devices
         self.progress: Progress = START
 
-    def __call__(self, batch: Batch, metrics: OutputMetrics | None = None) -> Losses:
+    def __call__(self, batch: Batch, metrics: Gatherer | None = None) -> Losses:
         """Return the losses of a batch at the present `progress`; gather predictions for `metrics`."""
         with self.devices.autocast():
             outputs = self.caller(batch.inputs)
@@ -58,10 +69,52 @@ class Forward:
     ) -> tuple[LedgerRecord, dict[str, float | None]]:
         """Return the account and the metrics of a whole set, with the parameters as they are."""
         ledger = Ledger(reduction=self.objective.reduction)
-        training = self.model.training
-        self.model.eval()
-        with torch.no_grad():
+        with evaluating(self.model):
             for batch in source.batches(None):
                 ledger.add(self(batch, metrics).record())
-        self.model.train(training)
         return ledger.whole(epoch=epoch, split=split, outside=outside), metrics.compute()
+
+    def predict(self, source: Source) -> dict[str, Tensor]:
+        """Return the model's own outputs for a whole set.
+
+        Raises:
+            DataError: If the model fails on a batch.
+        """
+        gathered: dict[str, list[Tensor]] = {}
+        with evaluating(self.model), self.devices.autocast():
+            for batch in source.batches(None):
+                try:
+                    outputs = self.caller(batch.inputs)
+                except MultilossError:
+                    raise
+                except (RuntimeError, TypeError, ValueError, KeyError, IndexError) as error:
+                    shapes = ", ".join(f"{k} {tuple(t.shape)} {t.dtype}" for k, t in named_inputs(batch.inputs).items())
+                    raise DataError(
+                        f"the model failed on a batch of {shapes}: {type(error).__name__}: {error}. "
+                        "Give inputs of the form that it was trained on"
+                    ) from error
+                for name, pred in outputs.items():
+                    gathered.setdefault(name, []).append(pred.float())
+        return {name: torch.cat(parts) for name, parts in gathered.items()}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluate without gradients inside the block, and put every module back into its own mode after it.
+
+    Example:
+        >>> model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
+        >>> with evaluating(model):
+        ...     model[0].training
+        False
+        >>> [module.training for module in model]
+        [True, False]
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

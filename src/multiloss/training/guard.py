@@ -19,7 +19,8 @@ class Guard:
         sparse: Whether gradients may be sparse.
 
     Attributes:
-        every: Steps between two looks of the host: one where looking costs nothing.
+        every: Steps between two looks of the host: one where looking costs nothing, or where only the host can stop
+            the optimiser.
     """
 
     def __init__(self, optimizer: Optimizer, device: torch.device, sparse: bool = False) -> None:
@@ -27,8 +28,10 @@ class Guard:
         self._one = torch.ones((), device=device)
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._plain = all(p.dtype == torch.float32 for p in self._parameters) and not sparse
-        self.every = 1 if device.type == "cpu" else 16
-        if any(group.get("fused") for group in optimizer.param_groups):
+        self._optimizer = optimizer
+        fused = all(group.get("fused") for group in optimizer.param_groups)
+        self.every = 16 if fused and device.type != "cpu" else 1
+        if fused:
             optimizer.found_inf = self.bad  # type: ignore[attr-defined]
 
     def watch(self, total: Tensor | None, gradients: bool = True) -> None:
@@ -55,3 +58,8 @@ class Guard:
     def clear(self) -> None:
         """Lower the flag."""
         self.bad.zero_()
+
+    def leave(self) -> None:
+        """Let the optimiser go, which may be the user's own."""
+        if hasattr(self._optimizer, "found_inf"):
+            del self._optimizer.found_inf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,9 +12,9 @@ from multiloss.core.errors import NonFiniteError
 from multiloss.core.labels import labelled
 from multiloss.core.losses import Losses
 from multiloss.core.records import StepRecord
-from multiloss.data.batch import Batch
-
-Forward = Callable[[Batch], Losses]
+from multiloss.core.types import Tensors
+from multiloss.data.batch import Batch, named_inputs
+from multiloss.training.forward import Forward
 
 
 def drop_nonfinite(losses: Losses, skipped: dict[str, int]) -> Losses:
@@ -56,71 +56,80 @@ def finite_gradients(
     return Losses(tuple(kept), (*losses.absent, *dropped)).record()
 
 
+class _Outputs:
+    """Keeps what the model returned, in the place where metrics gather it."""
+
+    def __init__(self) -> None:
+        self.by_name: Tensors = {}
+
+    def add(self, outputs: Tensors, targets: Tensors) -> None:
+        self.by_name = outputs
+
+
 def explain_nonfinite(
-    batches: Sequence[Batch],
+    recent: Sequence[tuple[int, Batch]],
     forward: Forward,
     parameters: Sequence[Tensor],
-    ignore_index: int,
-    step: int,
     epoch: int,
     folder: Path | None,
 ) -> NonFiniteError:
     """Return the error that names the output, the rows and the last finite step.
 
     Args:
-        batches: The latest batches, the last of them at `step`; parameters have not moved since the first bad one.
+        recent: The latest batches, each with the number of steps before it; the parameters have not moved since the
+            first bad one.
         forward: Computes the losses of a batch once more.
         parameters: What gradients are looked at.
-        ignore_index: The integer label that means "no label".
-        step: Steps done so far.
         epoch: The epoch under way.
         folder: Where the last good checkpoint is, if anywhere.
     """
-    first = step - (len(batches) - 1 if len(batches) > 1 else 0)
-    for i, batch in enumerate(batches):
-        losses = forward(batch)
+    trained = [p for p in parameters if p.requires_grad]
+    for step, batch in recent:
+        outputs = _Outputs()
+        losses = {term.name: term.value for term in forward(batch, outputs).terms if term.weight}
         culprits = [name for name, value in losses.items() if not bool(value.isfinite())]
         what = "loss"
         if not culprits:
             what = "gradient of the loss"
-            culprits = [name for name, value in losses.items() if not _finite_gradient(value, parameters)]
+            culprits = [name for name, value in losses.items() if not _finite_gradient(value, trained)]
         if culprits:
-            causes = "; ".join(_cause(name, losses, batch, ignore_index) for name in culprits)
-            at = first + i
+            ignored = forward.objective.ignore_index
+            causes = "; ".join(_cause(name, losses[name], outputs.by_name, batch, ignored) for name in culprits)
             return NonFiniteError(
-                f"the {what} of {', '.join(repr(name) for name in culprits)} is not finite in step {at + 1} "
-                f"(epoch {epoch}): {causes}. The last finite step was {at}; {_kept(folder)}. Mend the rows, lower the "
-                "learning rate, or set on_nonfinite='skip' to leave the output out of such steps"
+                f"the {what} of {', '.join(repr(name) for name in culprits)} is not finite in step {step + 1} "
+                f"(epoch {epoch}): {causes}. The last finite step was {step}; {_kept(folder)}. Mend the rows, lower "
+                "the learning rate, or set on_nonfinite='skip' to leave the output out of such steps"
             )
     return NonFiniteError(
-        f"a loss or a gradient was not finite near step {step + 1} (epoch {epoch}) and is not when computed again; "
-        f"{_kept(folder)}. Lower the learning rate, or clip gradients"
+        f"a loss or a gradient was not finite near step {recent[-1][0] + 1} (epoch {epoch}) and is not when computed "
+        f"again; {_kept(folder)}. Lower the learning rate, or clip gradients"
     )
 
 
-def _finite_gradient(value: Tensor, parameters: Sequence[Tensor]) -> bool:
+def _finite_gradient(value: Tensor, trained: Sequence[Tensor]) -> bool:
     if not value.requires_grad:
         return True
-    trained = [p for p in parameters if p.requires_grad]
     gradients = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
     return all(bool(g.isfinite().all()) for g in gradients if g is not None)
 
 
-def _cause(name: str, losses: Losses, batch: Batch, ignore_index: int) -> str:
-    value = f"{name} is {losses[name].item():g}"
-    target = batch.targets.get(name.split("/")[0])
-    inputs = batch.inputs.values() if isinstance(batch.inputs, dict) else (
-        [batch.inputs] if isinstance(batch.inputs, Tensor) else batch.inputs)  # fmt: skip
-    bad_input = [~x.isfinite().reshape(len(x), -1).all(1) for x in inputs if x.is_floating_point()]
-    if target is not None and target.is_floating_point():
-        bad = (labelled(target, ignore_index) & ~target.isfinite()).reshape(len(target), -1).any(1)
+def _cause(name: str, value: Tensor, outputs: Tensors, batch: Batch, ignore_index: int) -> str:
+    shown, output = f"{name} is {value.item():g}", name.split("/")[0]
+    target, pred = batch.targets.get(output), outputs.get(output)
+    if target is None or pred is None:
+        return f"{shown}: the parameters have grown out of bounds"
+    gradient = torch.autograd.grad(value, pred, retain_graph=True, allow_unused=True)[0] if pred.requires_grad else None
+    inputs = [x for x in named_inputs(batch.inputs).values() if x.is_floating_point()]
+    suspects = [("its target is infinite", labelled(target, ignore_index) & ~target.isfinite())]
+    suspects += [("an input is not finite", ~x.isfinite()) for x in inputs]
+    suspects += [("what the model returned is not finite", ~pred.isfinite())]
+    suspects += [] if gradient is None else [("its gradient is not finite", ~gradient.isfinite())]
+    for what, where in suspects:
+        bad = where.reshape(len(where), -1).any(1)
         if bool(bad.any()):
-            return f"{value}, its target is infinite in {_rows(bad, batch)}"
-    for bad in bad_input:
-        if bool(bad.any()):
-            return f"{value}, an input is not finite in {_rows(bad, batch)}"
-    everything = torch.ones(len(target) if target is not None else 0, dtype=torch.bool)
-    return f"{value} although inputs and targets are finite (it diverged) in the batch of {_rows(everything, batch)}"
+            return f"{shown}, {what} in {_rows(bad, batch)}"
+    everything = torch.ones(len(target), dtype=torch.bool)
+    return f"{shown} although inputs and targets are finite (it diverged) in the batch of {_rows(everything, batch)}"
 
 
 def _rows(bad: Tensor, batch: Batch) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from multiloss.core.errors import RunError
 from multiloss.core.records import LedgerRecord
-from multiloss.training.checkpoint import write_whole
+from multiloss.training.checkpoint import LAST, write_whole
 from multiloss.training.history import History, Logs
 
 RUN_VERSION = 1
@@ -29,13 +29,15 @@ class RunLog:
         resume: Whether a run in it goes on; otherwise there must be none.
 
     Raises:
-        RunError: If the folder holds a run and `resume` is not set.
+        RunError: If the folder holds a run and `resume` is not set, or holds none and it is.
     """
 
     def __init__(self, folder: Path, resume: bool) -> None:
         self.folder = folder
-        if not resume and (folder / "history.jsonl").exists():
+        if not resume and any((folder / name).exists() for name in ("history.jsonl", LAST)):
             raise RunError(f"{folder} already holds a run. Choose another folder, or go on with resume")
+        if resume and not (folder / "run.json").exists():
+            raise RunError(f"{folder} holds no run to go on with. Fit without resume")
 
     def rewind(self, epoch: int) -> History:
         """Keep the lines before `epoch`, which is about to be done, and return them."""

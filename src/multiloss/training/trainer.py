@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from multiloss.core.decode import decode
-from multiloss.core.errors import ObjectiveError
+from multiloss.core.errors import DataError, ObjectiveError
 from multiloss.core.records import LedgerRecord
 from multiloss.core.types import Kind, Units
 from multiloss.data.batch import Source, TensorSource
@@ -27,7 +27,7 @@ from multiloss.training.fit import Fit, OnNonfinite
 from multiloss.training.forward import Forward
 from multiloss.training.history import History, record_logs
 from multiloss.training.intake import hold_out, intake
-from multiloss.training.optimizer import OptimizerSpec, make_optimizer
+from multiloss.training.optimizer import OptimizerSpec, has_sparse, make_optimizer
 from multiloss.training.run_log import RunLog, fingerprint, write_run_json
 
 logger = logging.getLogger("multiloss")
@@ -105,7 +105,7 @@ class Trainer:
         self.model, self.objective = model.to(self.devices.device), objective
         self.caller = ModelCaller(self.model, output_names)
         self._forward = Forward(self.model, self.caller, objective, self.devices)
-        self.optimizer = make_optimizer(optimizer, parameter_groups(self.model, lr))
+        self.optimizer = make_optimizer(optimizer, parameter_groups(self.model, lr), has_sparse(self.model))
         self.clip, self.callbacks, self.threads = clip, list(callbacks), threads
         self.on_nonfinite: OnNonfinite = on_nonfinite
         self.checkpoint_seconds, self.progress = checkpoint_seconds, progress
@@ -155,7 +155,7 @@ class Trainer:
             raise ObjectiveError("resume: expected a Trainer with a run folder. Give it out=")
         data = data if targets is None else (data, targets)
         train, held = self._sources(data, validation, batch_size, sample_weight, seed)
-        found = self._dry_run(train)
+        found = self._dry_run(train, partial=not isinstance(train, TensorSource))
         number, why = (int(self.threads), "given") if self.threads != "auto" else choose_threads(found.operations)
         run_log = None if self.folder is None else RunLog(self.folder, resume)
         callbacks = [*self.callbacks, ProgressDisplay()] if self.progress else self.callbacks
@@ -192,42 +192,49 @@ class Trainer:
         self, data: Any, validation: Any, batch_size: int, sample_weight: Any, seed: int
     ) -> tuple[Source, Source | None]:
         options = self._intake_options()
-        held: Any = validation
+        held, numbers = validation, None
         if isinstance(validation, int | float) and not isinstance(validation, bool):
-            where = {name: options[name] for name in ("model", "outputs", "integer")}
-            data, held, sample_weight = hold_out(data, validation, seed, sample_weight=sample_weight, **where)
-        train = intake(data, batch_size=batch_size, sample_weight=sample_weight, shuffle=True, **options)
+            where = {name: options[name] for name in ("model", "outputs", "integer", "ignore_index")}
+            data, held, sample_weight, numbers = hold_out(data, validation, seed, sample_weight=sample_weight, **where)
+        train = intake(
+            data, batch_size=batch_size, sample_weight=sample_weight, shuffle=True, numbers=numbers, **options
+        )
         larger = max(batch_size, min(1024, 8 * batch_size))  # without gradients there is room for more rows
         return train, None if held is None else intake(held, batch_size=larger, **options)
 
     def _intake_options(self) -> dict[str, Any]:
-        integer = self.objective.integer_outputs
-        return {"model": self.model, "outputs": self._outputs(), "integer": integer, "device": self.devices.device}
+        return {
+            "model": self.model,
+            "outputs": self._outputs(),
+            "integer": self.objective.integer_outputs,
+            "device": self.devices.device,
+            "ignore_index": self.objective.ignore_index,
+        }
 
     def _outputs(self) -> tuple[str, ...]:
         declared = self.caller.output_names or getattr(self.model, "output_names", None) or self.objective.outputs
         return tuple(declared)
 
-    def _dry_run(self, train: Source) -> DryRun:
-        batch = next(train.batches(None))
-        signature = tuple((name, t.shape[1:], t.dtype) for name, t in sorted(batch.targets.items()))
+    def _dry_run(self, source: Source, partial: bool) -> DryRun:
+        """Try one batch, unless one like it was tried before; `partial` where it may lack an output's targets."""
+        with checkpoint.seeded(0):  # a loader draws random numbers to begin
+            batch = next(source.batches(None), None)
+        if batch is None:
+            raise DataError("expected at least one batch, found none")
+        signature = (partial, *((name, t.shape[1:], t.dtype) for name, t in sorted(batch.targets.items())))
         if self._tried is not None and self._tried[0] == signature:
             return self._tried[1]
-        units = self._units()
-        self.objective.attach(self.model)
-        try:
-            found = dry_run(
-                self.model,
-                self.objective,
-                batch.inputs,
-                batch.targets,
-                optimizer=self.optimizer,
-                sample_weight=batch.sample_weight,
-                units=units,
-                caller=self.caller,
-            )
-        finally:
-            self.objective.detach()
+        found = dry_run(
+            self.model,
+            self.objective,
+            batch.inputs,
+            batch.targets,
+            optimizer=self.optimizer,
+            sample_weight=batch.sample_weight,
+            units=self._units(),
+            caller=self.caller,
+            partial=partial,
+        )
         refuse(found)
         self._kinds, self._sizes, self._tried = found.kinds, found.sizes, (signature, found)
         return found
@@ -273,7 +280,7 @@ class Trainer:
         """
         data = data if targets is None else (data, targets)
         source = intake(data, batch_size=batch_size, sample_weight=sample_weight, **self._intake_options())
-        self._dry_run(source)
+        self._dry_run(source, partial=True)
         self.objective.attach(self.model)
         try:
             record, metrics = self._forward.evaluate(source, self._metrics())
@@ -295,15 +302,7 @@ class Trainer:
             raw: Return the model's own outputs (logits, standardised values) instead.
         """
         source = intake(data, batch_size=batch_size, targets_needed=False, **self._intake_options())
-        gathered: dict[str, list[Tensor]] = {}
-        training = self.model.training
-        self.model.eval()
-        with torch.no_grad(), self.devices.autocast():
-            for batch in source.batches(None):
-                for name, pred in self.caller(batch.inputs).items():
-                    gathered.setdefault(name, []).append(pred.float())
-        self.model.train(training)
-        whole = {name: torch.cat(parts) for name, parts in gathered.items()}
+        whole = self._forward.predict(source)
         return {name: (pred if raw else self._decoded(name, pred)).cpu() for name, pred in whole.items()}
 
     def _decoded(self, name: str, pred: Tensor) -> Tensor:

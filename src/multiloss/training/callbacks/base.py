@@ -55,11 +55,12 @@ class Monitor:
         self.best_epoch = 0
 
     def start(self, fit: Fit) -> None:
-        """Check the key before training.
+        """Check the key before training, and forget an earlier fit.
 
         Raises:
             ObjectiveError: If the logs will have no such key, or nobody knows which direction is better.
         """
+        self.best, self.best_epoch = None, 0
         if self.key not in fit.keys:
             raise ObjectiveError(f"monitor {self.key!r} is not a key of the logs. {nearest(self.key, fit.keys)}")
         if self.mode == "auto":

@@ -30,47 +30,25 @@ class ProgressDisplay(Callback):
         self._drawn = 0.0
 
     def on_fit_start(self, fit: Fit) -> None:
-        """Open the display."""
+        """Find out whether there is a terminal."""
         from rich.console import Console
 
         self.console = self.console or Console(stderr=True)
-        self._steps = fit.steps_per_epoch * fit.epochs
-        if self.console.is_terminal:
-            from rich.live import Live
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
-                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console,
-            )  # fmt: skip
-            self._task = self._bar.add_task(_epoch(fit), total=self._steps or None, completed=fit.step)
-            self._live = Live(self._bar, console=self.console, auto_refresh=False, transient=True)
-            self._live.start()
 
     def on_step_end(self, fit: Fit) -> None:
         """Move the bar, at most ten times a second."""
         if self._live is not None:
-            now = time.monotonic()
-            if now - self._drawn > REDRAW_SECONDS:
-                self._drawn = now
-                self._bar.update(self._task, description=_epoch(fit), completed=fit.step)
-                self._live.refresh()
+            if time.monotonic() - self._drawn > REDRAW_SECONDS:
+                self._redraw(fit)
+        elif self.console.is_terminal:
+            self._open(fit)
 
     def on_epoch_end(self, fit: Fit, logs: Logs) -> None:
         """Show the epoch's values."""
         if self._live is None:
             self.console.print(plain_line(fit, logs), markup=False, highlight=False, soft_wrap=True)
-            return
-        from rich.console import Group
-
-        self._live.update(Group(logs_table(logs, fit.objective.outputs), self._bar))
+        elif time.monotonic() - self._drawn > REDRAW_SECONDS:
+            self._redraw(fit)
 
     def on_fit_end(self, fit: Fit) -> None:
         """Close the display, leaving the last table."""
@@ -78,7 +56,38 @@ class ProgressDisplay(Callback):
             self._live.stop()
             self._live = None
             if fit.history.rows:
-                self.console.print(logs_table(fit.history.rows[-1], fit.objective.outputs))
+                self.console.print(self._table(fit))
+
+    def _open(self, fit: Fit) -> None:
+        from rich.live import Live
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("steps"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self.console,
+        )  # fmt: skip
+        total = fit.steps_per_epoch * fit.epochs
+        self._task = self._bar.add_task(_epoch(fit), total=total or None, completed=fit.step)
+        self._live = Live(self._bar, console=self.console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def _redraw(self, fit: Fit) -> None:
+        from rich.console import Group
+
+        self._drawn = time.monotonic()
+        self._bar.update(self._task, description=_epoch(fit), completed=fit.step)
+        shown = Group(self._table(fit), self._bar) if fit.history.rows else self._bar
+        self._live.update(shown, refresh=True)
+
+    def _table(self, fit: Fit) -> Any:
+        return logs_table(fit.history.rows[-1], fit.objective.outputs, fit.epochs)
 
 
 def _epoch(fit: Fit) -> str:
@@ -95,38 +104,43 @@ def plain_line(fit: Fit, logs: Logs) -> str:
     return f"epoch {fit.epoch}/{fit.epochs}  {shown}  {logs['seconds'] or 0:.2f} s"
 
 
-def logs_table(logs: Logs, outputs: tuple[str, ...]) -> Any:
-    """Return a table: a row for each output, a column for each of its numbers, training beside validation."""
+def logs_table(logs: Logs, outputs: tuple[str, ...], epochs: int) -> Any:
+    """Return a table that fits a narrow terminal: a row for each output, training beside validation.
+
+    Example:
+        >>> from rich.console import Console
+        >>> logs = {"epoch": 2, "loss": 1.5, "a_loss": 1.5, "a_mae": 0.9, "val_loss": 2, "val_a_loss": 2,
+        ...         "val_task_loss": 2, "val_a_mae": 1, "lr": 0.1, "seconds": 3.0}
+        >>> Console(width=60).print(logs_table(logs, ("a",), epochs=5))
+        epoch 2/5, 3.00 s, lr 0.1
+                 loss  val loss  metrics: training / validation
+        a      1.5000    2.0000  mae 0.9000 / 1.0000
+        total  1.5000    2.0000
+    """
     from rich.table import Table
 
-    held = any(key.startswith("val_") for key in logs)
-    own = {name: _own_keys(logs, name, outputs) for name in outputs}
-    columns = list(dict.fromkeys(key for keys in own.values() for key in keys))
-    table = Table(
-        title=f"epoch {logs['epoch']:.0f}  {logs['seconds'] or 0:.2f} s",
-        title_justify="left",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right")
-        if held:
-            table.add_column(f"val_{column}", justify="right", style="bold")
+    held = "val_loss" in logs
+    title = f"epoch {logs['epoch']:.0f}/{epochs}, {logs['seconds'] or 0:.2f} s, lr {logs['lr']:.3g}"
+    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True, max_width=24)
+    table.add_column("loss", justify="right", no_wrap=True)
+    if held:
+        table.add_column("val loss", justify="right", no_wrap=True)
+    table.add_column("metrics: training / validation" if held else "metrics")
 
-    def row(label: str, keys: dict[str, str]) -> None:
-        cells = []
-        for column in columns:
-            key = keys.get(column)
-            cells += [digits(logs.get(key)) if key else ""]
-            cells += [digits(logs.get(f"val_{key}")) if key else ""] if held else []
-        table.add_row(label, *cells)
+    def numbers(key: str) -> list[str]:
+        return [digits(logs[k]) for k in ([key, f"val_{key}"] if held else [key]) if k in logs]
+
+    def row(label: str, loss: str, others: dict[str, str]) -> None:
+        cells = numbers(loss) or [""] * (1 + held)
+        table.add_row(label, *cells, ", ".join(f"{name} {' / '.join(numbers(key))}" for name, key in others.items()))
 
     for name in outputs:
-        row(name, own[name])
+        own = _own_keys(logs, name, outputs)
+        row(name, own.pop("loss", ""), own)
     if "penalty" in logs:
-        row("penalty", {"loss": "penalty"})
-    row("total", {"loss": "loss"})
+        row("penalty", "penalty", {})
+    row("total", "loss", {"without penalty": "val_task_loss"} if held and "penalty" in logs else {})
     return table
 
 

@@ -32,16 +32,16 @@ class EarlyStopping(Callback):
         self.monitor, self.patience, self.waited = Monitor(monitor, mode, min_delta), patience, 0
 
     def on_fit_start(self, fit: Fit) -> None:
-        """Check the key, and say once when it is mostly penalty."""
+        """Check the key, and begin to count."""
         self.monitor.start(fit)
+        self.waited = 0
 
     def on_epoch_end(self, fit: Fit, logs: Logs) -> None:
         """Count epochs without improvement."""
         self.waited = 0 if self.monitor.better(logs, fit.epoch) else self.waited + 1
         if self.waited >= self.patience:
-            best = (
-                f"best {self.monitor.best:.6g} in epoch {self.monitor.best_epoch}" if self.monitor.best else "no value"
-            )
+            watch = self.monitor
+            best = "no value" if watch.best is None else f"best {watch.best:.6g} in epoch {watch.best_epoch}"
             fit.stop(f"{self.monitor.key} has not improved for {self.waited} epochs ({best})")
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,8 +73,9 @@ class BestCheckpoint(Callback):
         return self.monitor.best_epoch
 
     def on_fit_start(self, fit: Fit) -> None:
-        """Check the key."""
+        """Check the key, and forget an earlier fit."""
         self.monitor.start(fit)
+        self.parameters = {}
 
     def on_epoch_end(self, fit: Fit, logs: Logs) -> None:
         """Copy the parameters when the epoch is the best."""
