@@ -112,7 +112,7 @@ def test_an_objectives_losses_bring_their_weights(net: Net) -> None:
     net.zero_grad()
     own = squares(net)
     total = own["a"] + 0.25 * own["b"] + 0.1 * net.trunk.weight.square().sum()
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
     close(found, gradients(net))
     assert [(t.name, t.kind, t.weight) for t in record.terms] == [
         ("a", "loss", 1.0), ("b", "loss", 0.25), ("l2/trunk.weight", "penalty", 0.1),

@@ -80,20 +80,20 @@ def test_cancelling_steps_are_no_remainder(dtype: torch.dtype) -> None:
 
 
 def test_long_epochs_in_double_precision_leave_no_remainder() -> None:
-    generator = torch.Generator().manual_seed(0)
+    values = [torch.tensor(value, dtype=torch.float64) for value in (0.1, 0.3, 0.7)]
+    step = Losses(tuple(StepTerm(f"t{i}", "loss", value, 1.0) for i, value in enumerate(values))).record()
     ledger = Ledger()
-    for row in torch.rand(6000, 3, dtype=torch.float64, generator=generator):
-        terms = tuple(
-            StepTerm(f"t{i}", "loss", x, w) for i, (x, w) in enumerate(zip(row, (0.1, 0.7, 1.3), strict=True))
-        )
-        ledger.add(Losses(terms).record())
-    adds_up(ledger.epoch(), 1e-13)
+    for _ in range(20_000):  # one rounding of our own sums at every step, always in the same direction
+        ledger.add(step)
+    adds_up(ledger.epoch(), 1e-11)
 
 
-def test_many_terms_leave_no_remainder() -> None:
-    values = torch.rand(300, generator=torch.Generator().manual_seed(0)) * 10
+def test_many_small_terms_lost_in_a_large_one_are_rounding() -> None:
     ledger = Ledger()
-    ledger({f"l2/{i}": (0.1, value) for i, value in enumerate(values)}, a=torch.tensor(1e6))
+    ledger({f"l2/{i}": (0.5, torch.tensor(2.0)) for i in range(300)} | {"a": torch.tensor(1.0)})
+    adds_up(ledger.epoch(), 1e-7)
+    total = ledger({"a": torch.tensor(2.0**24)}, **{f"b{i}": torch.tensor(1.0) for i in range(300)})
+    assert total.item() == 2.0**24  # float32 has no room for any of them
     adds_up(ledger.epoch(), 2e-5)
 
 
@@ -165,7 +165,11 @@ def test_training_adds_up(
     objective = Objective(
         {"a": "huber", "b": "cross_entropy"},
         loss_weights={"a": ramp(0, 2, epochs=2), "b": 0.2},
-        penalties=[L2(0.01, on="trunk"), L1(1e-3, on="heads"), CustomPenalty("own", lambda m: -m.trunk.bias.sum())],
+        penalties=[
+            L2(0.01, on="trunk"),
+            L1(1e-3, on="heads"),
+            CustomPenalty("own", lambda m: -m.get_parameter("trunk.bias").sum()),
+        ],
         reduction=reduction,
     )
     x, targets = data(rows, missing, seed, dtype)
@@ -226,8 +230,10 @@ def account(objective: Objective, pred: Tensor, target: Tensor, weight: Tensor |
 
 
 @pytest.mark.parametrize("reduction", ["labelled", "batch"])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("name", "given", "pred", "target"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("name", "given", "pred", "target", "weighted"),
+    [(*case, weighted) for case in CASES for weighted in (False, True) if (case[0], weighted) != ("own scalar", True)],
+)
 def test_an_evaluation_does_not_depend_on_the_cut(
     name: str,
     given: dict[str, Any],
@@ -236,8 +242,6 @@ def test_an_evaluation_does_not_depend_on_the_cut(
     weighted: bool,
     reduction: Reduction,
 ) -> None:
-    if weighted and name == "own scalar":
-        pytest.skip("a scalar cannot be weighted")
     raw = torch.randn(24, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     outputs, targets = pred(raw), target(raw).clone()
     own = name.startswith("own") and reduction == "batch"  # never sees a batch without labels: each gets some

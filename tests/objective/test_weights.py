@@ -48,7 +48,7 @@ def test_schedules_and_callables_follow_the_progress() -> None:
     weights["b"] = {"schedule": "piecewise", "values": {0: 1.0, 2: 0.1}}
     assert weights.at("b", moment) == 0.1
     weights["b"] = lambda progress: -1.0
-    with pytest.raises(ObjectiveError, match="weight of 'b' at epoch 3, step 35.*found -1.0"):
+    with pytest.raises(ObjectiveError, match=r"weight of 'b' at epoch 3, step 35.*found -1.0"):
         weights.at("b", moment)
 
 
@@ -56,7 +56,7 @@ def test_schedules_and_callables_follow_the_progress() -> None:
 def test_what_is_no_weight(bad: object) -> None:
     weights = known()
     with pytest.raises(ObjectiveError, match="loss_weights of 'a'"):
-        weights["a"] = bad  # type: ignore[assignment]
+        weights["a"] = bad
     assert weights["a"] == 1.0
     with pytest.raises(ObjectiveError, match="loss_weights of 'a'"):
         LossWeights({"a": bad})
@@ -95,7 +95,7 @@ def test_weights_set_before_the_first_call_stay() -> None:
     assert losses.weights == {"a": 3.0, "b": 0.5} and objective.loss_weights is weights
     late = Objective("mse")
     late.loss_weights["c"] = 2.0
-    with pytest.raises(ObjectiveError, match="'c', which has no loss. Known: a, b"):
+    with pytest.raises(ObjectiveError, match=r"'c', which has no loss. Known: a, b"):
         late(ZEROS, ONES)
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from training_tasks import make_data, make_model, make_objective, make_trainer, same, state, without_time
 
 import multiloss as ml
+from multiloss.training.intake import intake_both
 
 NAMES = ["price", "kind", "sold"]
 
@@ -106,16 +107,18 @@ def test_an_iterable_dataset_without_a_length_trains() -> None:
             x, y = make_data(20)
             yield from ((x[i], {name: t[i] for name, t in y.items()}) for i in range(20))
 
-    history = make_trainer(make_model()).fit(Stream(), epochs=2, batch_size=8)
+    objective = make_objective({"price": ml.ramp(0, 1, epochs=2)}, metrics=False)
+    history = make_trainer(make_model(), objective).fit(Stream(), epochs=3, batch_size=8)
     assert history.ledger(2)["price"].count == 20
     assert history.ledger(2).steps == 3
+    assert [history.ledger(epoch)["price"].weight for epoch in (1, 2, 3)] == [0.0, 0.5, 1.0]  # by whole epochs
 
 
 def test_batches_of_single_outputs_train_those_outputs() -> None:
     """A key absent from the targets of a batch is an output without labels in it, also in the first batch."""
     x, y = make_data(24)
     batches = [(x[i : i + 8], {NAMES[i // 8]: y[NAMES[i // 8]][i : i + 8]}) for i in (0, 8, 16)]
-    loader: Any = DataLoader(batches, batch_size=None)  # type: ignore[arg-type, var-annotated]
+    loader: Any = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
     history = make_trainer(make_model(), make_objective(metrics=False)).fit(loader, epochs=1)
     record = history.ledger(1)
     assert [record[name].count for name in NAMES] == [8, 8, 8]
@@ -197,7 +200,11 @@ def test_a_schema_reads_tables_and_pairs_of_tables() -> None:
         }
     )
     columns = ["price", "sold"]
-    forms: list[Any] = [frame, frame.to_pandas(), (frame.drop(columns), frame.select(columns))]
+    forms: list[Any] = [
+        frame,
+        pd.DataFrame(frame.to_dict(as_series=False)),
+        (frame.drop(columns), frame.select(columns)),
+    ]
     ends = []
     for data in forms:
         torch.manual_seed(0)
@@ -252,7 +259,8 @@ def test_validation_keeps_every_class_and_every_output() -> None:
     few = torch.full((60,), torch.nan)
     few[[5, 17]] = 1.0
     trainer = make_trainer(make_model())
-    train, held = trainer._sources((x, {"price": few, "kind": rare, "sold": y["sold"]}), 0.3, 8, None, 0)
+    data = x, {"price": few, "kind": rare, "sold": y["sold"]}
+    train, held = intake_both(data, 0.3, 0, batch_size=8, sample_weight=None, **trainer._intake_options())
     assert held is not None and train.rows is not None and held.rows is not None
     assert train.rows + held.rows == 60
     for source in (train, held):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,12 +41,18 @@ METRICS = {"price": ["mae"], "kind": ["accuracy"], "sold": ["auroc"]}
 
 
 def make_objective(
-    loss_weights: Mapping[str, Any] | None = None, penalty: float = 0.0, metrics: bool = True, **losses: Any
+    loss_weights: Mapping[str, Any] | None = None,
+    penalty: float = 0.0,
+    metrics: bool = True,
+    losses: Mapping[str, Any] | None = None,
 ) -> ml.Objective:
-    """Return an objective for `make_model`; keywords replace losses."""
+    """Return an objective for `make_model`; `losses` replace some of its own."""
     penalties = [ml.L2(penalty, on="trunk")] if penalty else []
     return ml.Objective(
-        {**LOSSES, **losses}, loss_weights=loss_weights, metrics=METRICS if metrics else None, penalties=penalties
+        {**LOSSES, **(losses or {})},
+        loss_weights=loss_weights,
+        metrics=METRICS if metrics else None,
+        penalties=penalties,
     )
 
 
@@ -66,3 +74,12 @@ def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 def without_time(rows: Any) -> list[dict[str, Any]]:
     """Return rows of logs without what no two runs share."""
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def generators() -> list[Any]:
+    """Return the state of every generator that a fit may draw from."""
+    return [
+        torch.get_rng_state().tolist(),
+        np.random.get_state(legacy=False)["state"]["key"].tolist(),
+        random.getstate(),
+    ]

@@ -130,7 +130,8 @@ def make_source(
         return LoaderSource(loader, outputs, integer, device, targets_needed, ignore_index)
     pair = isinstance(data, tuple) and len(data) in (2, 3)
     if not targets_needed:
-        alone = data[0] if pair and isinstance(data[1], Mapping) else data
+        several = pair and (isinstance(data[1], Mapping) or isinstance(data[0], Mapping | tuple))
+        alone = data[0] if several else data
         return TensorSource(as_inputs(alone), {}, batch_size=batch_size, device=device)
     if not pair:
         raise DataError(f"expected (inputs, targets), a data frame, a Dataset or a DataLoader, found {shown(data)}")

@@ -16,7 +16,7 @@ from multiloss.core.losses import Losses
 from multiloss.core.records import LedgerRecord, StepRecord, StepTerm, TermKind, TermRecord, exact_sum
 from multiloss.objective.ledger_sums import Sums, share_of
 
-Addend: TypeAlias = Tensor | tuple[float, Tensor] | tuple[float, Tensor, int]
+Addend: TypeAlias = Tensor | tuple[float, Tensor] | tuple[float, Tensor, int | Tensor]
 
 _EPSILONS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)}
 _DOUBLE, _SINGLE = _EPSILONS[torch.float64], _EPSILONS[torch.float32]

@@ -16,7 +16,7 @@ from multiloss.objective.losses import Loss
 from multiloss.objective.metrics import MetricSpec, OutputMetrics
 from multiloss.objective.missing import Reduction
 from multiloss.objective.objective_losses import ObjectiveLosses
-from multiloss.objective.penalty import Activity
+from multiloss.objective.penalty import Activity, Penalty
 from multiloss.objective.reading import refuse
 from multiloss.objective.resolve import Given, resolve, resolve_penalties
 from multiloss.objective.schedule import Progress
@@ -48,7 +48,7 @@ class Objective:
         loss_weights: Factors: numbers >= 0, schedules or callables of the `Progress`, by name, in order, or one.
         metrics: Names or torchmetrics objects for each output by name; a list of lists in order; or one flat list,
             or one metric, for all.
-        penalties: Penalties, mappings or callables of the model.
+        penalties: Penalties, mappings or callables of the model; or one.
         reduction: Divide by the number of labels (`labelled`) or by the batch (`batch`, Keras's rule; a function of
             your own never sees a batch without labels, so that such a batch counts for nothing).
         ignore_index: The integer label that means "no label".
@@ -71,7 +71,7 @@ class Objective:
         *,
         loss_weights: Mapping[str, Any] | Sequence[Any] | float | None = None,
         metrics: Mapping[str, Any] | Sequence[Any] | str | None = None,
-        penalties: Iterable[Any] = (),
+        penalties: Iterable[Any] | Penalty | Callable[[nn.Module], Tensor] = (),
         reduction: Reduction = "labelled",
         ignore_index: int = IGNORE_INDEX,
     ) -> None:

@@ -54,20 +54,19 @@ class Devices:
         for name in trackers:
             require(name, f"tracker {name!r}")
         AcceleratorState._reset_state(reset_partial_state=True)  # it is one for the process; each fit chooses anew
-        try:
-            self.accelerator = Accelerator(
-                cpu=str(device) == "cpu" or None,
-                mixed_precision=precision,
-                log_with=list(trackers) or None,
-                project_dir=str(folder or Path("runs")) if trackers else None,
-            )
-        except ValueError as error:
-            raise ObjectiveError(f"precision: {precision!r} does not work here ({error})") from error
+        self.accelerator = Accelerator(
+            cpu=str(device) == "cpu" or None,
+            mixed_precision=precision,
+            log_with=list(trackers) or None,
+            project_dir=str(folder or Path("runs")) if trackers else None,
+        )
         if self.accelerator.num_processes > 1:
             raise ObjectiveError(
                 f"expected one process, found {self.accelerator.num_processes}. Start the script with plain python"
             )
         self.device = self.accelerator.device if device == "auto" else torch.device(device)
+        if precision == "fp16" and self.device.type == "cpu":
+            raise ObjectiveError("precision: expected an accelerator for 'fp16', found the CPU. Use 'bf16'")
         self.precision, self.trackers = precision, tuple(trackers)
 
     @property

@@ -183,7 +183,7 @@ class Fit:
 
     def _train_step(self, batch: Batch) -> None:
         skip, scaler = self.on_nonfinite == "skip", self.devices.scaler
-        self.forward.progress = Progress(self.epoch - 1, self.step, self.steps_per_epoch or 1, self.epochs)
+        self.forward.progress = Progress(self.epoch - 1, self.step, self.steps_per_epoch, self.epochs)
         losses = self.forward(batch, self.metrics)
         if skip:
             losses = drop_nonfinite(losses, self.skipped)

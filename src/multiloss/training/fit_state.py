@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from multiloss.core.errors import RunError, listed
+from multiloss.objective.schedule import Progress
 from multiloss.training import checkpoint
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def fit_state(fit: Fit) -> dict[str, Any]:
     """Return the state of a fit between two steps, as tensors and plain values."""
-    scaler = fit.devices.scaler
+    scaler, moment = fit.devices.scaler, fit.forward.progress
     return {
         "model": dict(fit.model.state_dict()),
         "optimizer": fit.optimizer.state_dict(),
@@ -27,6 +28,7 @@ def fit_state(fit: Fit) -> dict[str, Any]:
         "skipped": fit.skipped,
         "clipped": fit.clipped,
         "progress": [fit.epoch, fit.step, fit.step_in_epoch, fit.seconds],
+        "moment": [moment.epoch, moment.step, moment.steps_per_epoch],
         "made_by": _made_by(fit),
         "said_penalty": fit.said_penalty,
         "stopped": fit.stopped,
@@ -61,6 +63,8 @@ def restore_fit(fit: Fit, state: dict[str, Any]) -> None:
     fit.epoch_start_random, fit.skipped = state["epoch_start_random"], state["skipped"]
     fit.clipped = state["clipped"].to(fit.devices.device)
     fit.epoch, fit.step, fit.step_in_epoch, fit.seconds = state["progress"]
+    epoch, step, steps_per_epoch = state["moment"]
+    fit.forward.progress = Progress(epoch, step, steps_per_epoch, fit.epochs)
     fit.said_penalty, fit.stopped = state["said_penalty"], state["stopped"]
     if fit.run_log is not None:
         fit.history = fit.run_log.rewind(fit.epoch)

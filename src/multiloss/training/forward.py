@@ -69,7 +69,7 @@ class Forward:
     ) -> tuple[LedgerRecord, dict[str, float | None]]:
         """Return the account and the metrics of a whole set, with the parameters as they are."""
         ledger = Ledger(reduction=self.objective.reduction)
-        with evaluating(self.model):
+        with evaluating(self.model), torch.no_grad():
             for batch in source.batches(None):
                 ledger.add(self(batch, metrics).record())
         return ledger.whole(epoch=epoch, split=split, outside=outside), metrics.compute()
@@ -81,7 +81,7 @@ class Forward:
             DataError: If the model fails on a batch.
         """
         gathered: dict[str, list[Tensor]] = {}
-        with evaluating(self.model), self.devices.autocast():
+        with evaluating(self.model), torch.no_grad(), self.devices.autocast():
             for batch in source.batches(None):
                 try:
                     outputs = self.caller(batch.inputs)
@@ -100,7 +100,7 @@ class Forward:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluate without gradients inside the block, and put every module back into its own mode after it.
+    """Put a model into evaluation mode inside the block, and every module back into its own mode after it.
 
     Example:
         >>> model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2).eval())
@@ -113,8 +113,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module, training in modes:
             module.training = training

@@ -71,6 +71,23 @@ def intake(
     )
 
 
+def intake_both(
+    data: Any, validation: Any, seed: int, *, batch_size: int, sample_weight: Any, **options: Any
+) -> tuple[Source, Source | None]:
+    """Return the batches to train on, and those held out: a fraction of the data, or data of their own.
+
+    Raises:
+        DataError: As `intake` and `hold_out`.
+    """
+    held, numbers = validation, None
+    if isinstance(validation, int | float) and not isinstance(validation, bool):
+        where = {name: options[name] for name in ("model", "outputs", "integer", "ignore_index")}
+        data, held, sample_weight, numbers = hold_out(data, validation, seed, sample_weight=sample_weight, **where)
+    train = intake(data, batch_size=batch_size, sample_weight=sample_weight, shuffle=True, numbers=numbers, **options)
+    larger = max(batch_size, min(1024, 8 * batch_size))  # without gradients there is room for more rows
+    return train, None if held is None else intake(held, batch_size=larger, **options)
+
+
 def plain(
     data: Any,
     outputs: Sequence[str],
@@ -128,24 +145,23 @@ def hold_out(
             raise DataError("validation: expected a Dataset with a length to take a fraction of. Give data instead")
         parts = random_split(data, [1 - fraction, fraction], generator=torch.Generator().manual_seed(seed))
         return parts[0], parts[1], sample_weight, None
-    if not is_frame(data) and (not isinstance(data, tuple) or len(data) not in (2, 3)):
-        raise DataError(f"expected (inputs, targets) to hold out a fraction of, found {type(data).__name__}")
     whole = frozenset(integer)
     schema: TableReader | None = getattr(model, "schema", None)
     if schema is not None:
         data = _one_frame(data)
-    if is_frame(data):
+    if is_frame(data) and schema is not None:
         data = to_polars(data)
-        known = {} if schema is None else {output.name: output.kind for output in schema.outputs}
-        kinds = {n: known.get(n, "multiclass" if n in whole else "regression") for n in outputs if n in data.columns}
+        kinds = {output.name: output.kind for output in schema.outputs if output.name in data.columns}
         weights = {} if sample_weight is None else as_weights(sample_weight, list(outputs))
         count_rows({"table": torch.empty(data.height)}, {}, weights)
         split = split_rows(data, kinds, validation=fraction, test=0.0, seed=seed)
         train, held = data[split.train], data[split.validation]
     else:
-        inputs, given, *more = plain(data, outputs, whole, ignore_index=ignore_index)
-        inputs, targets = as_inputs(inputs), as_targets(given, outputs, whole, ignore_index)
-        given_weight = more[0] if more else sample_weight
+        data = plain(data, outputs, whole, ignore_index=ignore_index)
+        if not isinstance(data, tuple) or len(data) not in (2, 3):
+            raise DataError(f"expected (inputs, targets) to hold out a fraction of, found {type(data).__name__}")
+        inputs, targets = as_inputs(data[0]), as_targets(data[1], outputs, whole, ignore_index)
+        given_weight = data[2] if len(data) == 3 else sample_weight
         weights = {} if given_weight is None else as_weights(given_weight, list(targets))
         count_rows(named_inputs(inputs), targets, weights)
         kinds = {name: _kind(target, name in whole) for name, target in targets.items()}

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from multiloss.core.errors import RunError
 from multiloss.core.records import LedgerRecord
+from multiloss.data.batch import Source, TensorSource
 from multiloss.training.checkpoint import LAST, write_whole
 from multiloss.training.history import History, Logs
 
@@ -70,11 +71,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text().splitlines()
+    lines = path.read_text(errors="replace").splitlines()
     found = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(json.loads(line))
+            found.append(_object(line))
         except ValueError as error:
             if number == len(lines):
                 break
@@ -82,6 +83,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
                 f"{path}, line {number}: expected a JSON object ({error}). The run folder is damaged"
             ) from error
     return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"found {type(value).__name__}")
+    return value
 
 
 def _line(value: Any) -> str:
@@ -106,6 +114,22 @@ def write_run_json(folder: Path, facts: dict[str, Any]) -> None:
     write_whole(folder / "run.json", (json.dumps(finite(record), indent=2, allow_nan=False) + "\n").encode())
 
 
+def write_facts(
+    folder: Path, train: Source, seed: int, device: torch.device, model: nn.Module, facts: dict[str, Any]
+) -> None:
+    """Write the facts of a fit: what decides its numbers, and `facts` that are known already."""
+    tensors = train.tensors() if isinstance(train, TensorSource) else {}
+    own = {
+        "seed": seed,
+        "device": str(device),
+        **facts,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "rows": train.rows,
+        "data_fingerprint": fingerprint(tensors) if tensors else None,
+    }
+    write_run_json(folder, own)
+
+
 def read_run_json(folder: Path) -> dict[str, Any]:
     """Return what `write_run_json` wrote.
 
@@ -116,7 +140,7 @@ def read_run_json(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise RunError(f"{folder} is no run folder: it has no run.json. Give the folder that multiloss fit named")
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
+        record = _object(path.read_text())
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error})") from error
     if record.get("version") != RUN_VERSION:

@@ -24,11 +24,11 @@ from multiloss.training.callbacks import Callback, ProgressDisplay
 from multiloss.training.devices import Devices, Precision, choose_threads, use_threads
 from multiloss.training.dry_run import DryRun, dry_run, output_kinds, refuse
 from multiloss.training.fit import Fit, OnNonfinite
-from multiloss.training.forward import Forward
+from multiloss.training.forward import Forward, evaluating
 from multiloss.training.history import History, record_logs
-from multiloss.training.intake import hold_out, intake
+from multiloss.training.intake import intake, intake_both
 from multiloss.training.optimizer import OptimizerSpec, has_sparse, make_optimizer
-from multiloss.training.run_log import RunLog, fingerprint, write_run_json
+from multiloss.training.run_log import RunLog, write_facts
 
 logger = logging.getLogger("multiloss")
 
@@ -154,7 +154,9 @@ class Trainer:
         if resume and self.folder is None:
             raise ObjectiveError("resume: expected a Trainer with a run folder. Give it out=")
         data = data if targets is None else (data, targets)
-        train, held = self._sources(data, validation, batch_size, sample_weight, seed)
+        train, held = intake_both(
+            data, validation, seed, batch_size=batch_size, sample_weight=sample_weight, **self._intake_options()
+        )
         found = self._dry_run(train, partial=not isinstance(train, TensorSource))
         number, why = (int(self.threads), "given") if self.threads != "auto" else choose_threads(found.operations)
         run_log = None if self.folder is None else RunLog(self.folder, resume)
@@ -180,27 +182,14 @@ class Trainer:
                 for callback in callbacks:
                     callback.on_fit_start(fit)
                 if self.folder is not None:
-                    self._write_facts(train, seed, number, why)
+                    facts = {"precision": self.devices.precision, "threads": number, "threads_because": why}
+                    write_facts(self.folder, train, seed, self.devices.device, self.model, facts)
                 self.devices.start_trackers("multiloss", {"epochs": epochs, "batch_size": batch_size, "seed": seed})
                 self.history = fit.run(resume)
             finally:
                 self.objective.detach()
                 self.devices.stop_trackers()
         return self.history
-
-    def _sources(
-        self, data: Any, validation: Any, batch_size: int, sample_weight: Any, seed: int
-    ) -> tuple[Source, Source | None]:
-        options = self._intake_options()
-        held, numbers = validation, None
-        if isinstance(validation, int | float) and not isinstance(validation, bool):
-            where = {name: options[name] for name in ("model", "outputs", "integer", "ignore_index")}
-            data, held, sample_weight, numbers = hold_out(data, validation, seed, sample_weight=sample_weight, **where)
-        train = intake(
-            data, batch_size=batch_size, sample_weight=sample_weight, shuffle=True, numbers=numbers, **options
-        )
-        larger = max(batch_size, min(1024, 8 * batch_size))  # without gradients there is room for more rows
-        return train, None if held is None else intake(held, batch_size=larger, **options)
 
     def _intake_options(self) -> dict[str, Any]:
         return {
@@ -246,23 +235,6 @@ class Trainer:
     def _metrics(self) -> OutputMetrics:
         return self.objective.output_metrics(self._kinds, self._sizes, self._units())
 
-    def _write_facts(self, train: Source, seed: int, number: int, why: str) -> None:
-        assert self.folder is not None
-        tensors = train.tensors() if isinstance(train, TensorSource) else {}
-        write_run_json(
-            self.folder,
-            {
-                "seed": seed,
-                "device": str(self.devices.device),
-                "precision": self.devices.precision,
-                "threads": number,
-                "threads_because": why,
-                "parameters": sum(p.numel() for p in self.model.parameters()),
-                "rows": train.rows,
-                "data_fingerprint": fingerprint(tensors) if tensors else None,
-            },
-        )
-
     # ------------------------------------------------------------------ evaluate and predict
 
     def evaluate(
@@ -280,7 +252,8 @@ class Trainer:
         """
         data = data if targets is None else (data, targets)
         source = intake(data, batch_size=batch_size, sample_weight=sample_weight, **self._intake_options())
-        self._dry_run(source, partial=True)
+        with evaluating(self.model):
+            self._dry_run(source, partial=True)
         self.objective.attach(self.model)
         try:
             record, metrics = self._forward.evaluate(source, self._metrics())

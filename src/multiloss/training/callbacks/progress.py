@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from multiloss.training.fit import Fit
 
 REDRAW_SECONDS = 0.1
+METRICS_WIDTH = 36  # characters of an output's metrics that share a line, so that 80 columns are enough
 
 
 class ProgressDisplay(Callback):
@@ -121,8 +122,8 @@ def logs_table(logs: Logs, outputs: tuple[str, ...], epochs: int) -> Any:
 
     held = "val_loss" in logs
     title = f"epoch {logs['epoch']:.0f}/{epochs}, {logs['seconds'] or 0:.2f} s, lr {logs['lr']:.3g}"
-    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True, max_width=24)
+    table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True, max_width=20)
     table.add_column("loss", justify="right", no_wrap=True)
     if held:
         table.add_column("val loss", justify="right", no_wrap=True)
@@ -133,7 +134,9 @@ def logs_table(logs: Logs, outputs: tuple[str, ...], epochs: int) -> Any:
 
     def row(label: str, loss: str, others: dict[str, str]) -> None:
         cells = numbers(loss) or [""] * (1 + held)
-        table.add_row(label, *cells, ", ".join(f"{name} {' / '.join(numbers(key))}" for name, key in others.items()))
+        parts = [f"{name} {' / '.join(numbers(key))}" for name, key in others.items()]
+        wide = sum(map(len, parts)) > METRICS_WIDTH
+        table.add_row(label, *cells, ("\n" if wide else ", ").join(parts))
 
     for name in outputs:
         own = _own_keys(logs, name, outputs)
