@@ -86,5 +86,5 @@ class Losses(Mapping[str, Tensor]):
     def record(self) -> StepRecord:
         """Return the step as detached tensors, for the ledger."""
         total = self.total.detach() if self.terms else None
-        terms = [StepTerm(t[0], t[1], t[2].detach(), t[3], t[4], t[5], t[6]) for t in self.terms]
-        return StepRecord(tuple(terms), total, self.absent, self.absent_weights)
+        terms = tuple([StepTerm(n, k, v.detach(), w, b, c, d) for n, k, v, w, b, c, d in self.terms])
+        return StepRecord(terms, total, self.absent, self.absent_weights)

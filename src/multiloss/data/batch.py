@@ -15,6 +15,7 @@ from multiloss.core.types import IGNORE_INDEX
 from multiloss.data.arrays import Inputs
 
 BLOCK_BYTES = 64 * 2**20  # what one gather of shuffled rows may copy
+WIDE_BYTES = 2**20  # what a batch may hold where no gradients are kept
 RESIDENT_BYTES = 2 * 2**30  # in-memory data up to this size moves to the device once
 
 
@@ -88,7 +89,6 @@ class TensorSource(Source):
         check_batch_size(batch_size)
         named = named_inputs(inputs)
         self.rows = count_rows(named, targets, sample_weight or {})
-        self.batch_size, self.steps = batch_size, -(-self.rows // batch_size)
         self._inputs, self._names = list(named.values()), list(named)
         self._shape = type(inputs) if not isinstance(inputs, Tensor) else Tensor
         self._targets, self._weights = dict(targets), dict(sample_weight or {})
@@ -102,7 +102,16 @@ class TensorSource(Source):
             self._inputs = [t.to(self.device) for t in self._inputs]
             self._targets = {k: t.to(self.device) for k, t in self._targets.items()}
             self._weights = {k: t.to(self.device) for k, t in self._weights.items()}
-        self._block = max(1, BLOCK_BYTES // max(1, size // self.rows) // batch_size) * batch_size
+        self._row_bytes = max(1, size // self.rows)
+        self._cut_into(batch_size)
+
+    def widen(self) -> None:
+        """Take larger batches, for passes that keep no gradients: as many rows as a megabyte holds, at most 1024."""
+        self._cut_into(max(self.batch_size, min(1024, WIDE_BYTES // self._row_bytes)))
+
+    def _cut_into(self, batch_size: int) -> None:
+        self.batch_size, self.steps = batch_size, -(-(self.rows or 0) // batch_size)
+        self._block = max(1, BLOCK_BYTES // self._row_bytes // batch_size) * batch_size
 
     def batches(self, order: torch.Generator | None, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch."""

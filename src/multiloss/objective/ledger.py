@@ -117,8 +117,10 @@ class Ledger:
                 tensors.append(term.value)
                 tensors += [x for x in (term.labels, term.denominator) if isinstance(x, Tensor)]
             tensors += [] if step.total is None else [step.total]
-        if any(tensor.dtype not in (torch.float64, torch.int64) for tensor in tensors):
+        if {tensor.dtype for tensor in tensors} - {torch.float64, torch.int64}:
             self._epsilon = max(self._epsilon, _SINGLE)  # addends may have rounded in single, whatever the total is
+        for dtype in {step.total.dtype for step in window if step.total is not None}:
+            self._epsilon = max(self._epsilon, _EPSILONS.get(dtype, 0.0))
         numbers = iter(_to_host(tensors))
         for step in window:
             for term in step.terms:
@@ -127,14 +129,13 @@ class Ledger:
                 divisor = next(numbers) if isinstance(term.denominator, Tensor) else term.denominator
                 sums = self._sums.get(term.name) or self._sums.setdefault(term.name, Sums(term.kind))
                 sums.add(term, value, labels, divisor)
-            for name, weight in zip_longest(step.absent, step.absent_weights):
+            for name, weight in zip_longest(step.absent, step.absent_weights) if step.absent else ():
                 sums = self._sums.get(name) or self._sums.setdefault(name, Sums("loss"))
                 sums.count_labels(0)
                 if weight is not None:
                     sums.weight.expect(weight)
             if step.total is not None:
                 self._total += next(numbers)
-                self._epsilon = max(self._epsilon, _EPSILONS.get(step.total.dtype, 0.0))
             self._steps += 1
 
     def epoch(self, *, epoch: int | None = None, split: str | None = None, outside: Iterable[str] = ()) -> LedgerRecord:
@@ -235,6 +236,6 @@ def _problems(weight: object, value: object, count: object) -> list[str]:
 def _to_host(tensors: list[Tensor]) -> list[float]:
     if not tensors:
         return []
-    if any(t.dtype != tensors[0].dtype or t.device != tensors[0].device for t in tensors):
+    if len({(t.dtype, t.device) for t in tensors}) > 1:
         tensors = [t.to(tensors[0].device, torch.float64) for t in tensors]
     return torch.stack(tensors).double().tolist()

@@ -19,11 +19,12 @@ class Mean:
 
     def add(self, number: float) -> None:
         """Add one number."""
-        if not self.n:
+        if self.moved:
+            self.total += number
+        elif not self.n:
             self.first = number
         elif number != self.first:
-            self.moved = True
-        self.total += number
+            self.moved, self.total = True, self.first * self.n + number
         self.n += 1
 
     def expect(self, number: float) -> None:

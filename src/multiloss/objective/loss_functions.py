@@ -46,12 +46,13 @@ def _reduced(values: Tensor, reduction: str) -> Tensor:
     return values.mean() if reduction == "mean" else values
 
 
+_MSE = torch.ops.aten.mse_loss.default
 _REDUCTIONS = {"none": 0, "mean": 1}  # torch's own numbers for them
 
 
 def mse(pred: Tensor, target: Tensor, reduction: str) -> Tensor:
     """Squared error: the kernel of `F.mse_loss` without its broadcasting, which costs as much and is refused here."""
-    loss: Tensor = torch.ops.aten.mse_loss(pred, target, _REDUCTIONS[reduction])
+    loss: Tensor = _MSE(pred, target, _REDUCTIONS[reduction])
     return loss
 
 

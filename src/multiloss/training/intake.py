@@ -14,7 +14,7 @@ from multiloss.core.errors import DataError
 from multiloss.core.labels import labelled
 from multiloss.core.types import IGNORE_INDEX, TableReader
 from multiloss.data.arrays import as_inputs, as_targets, as_weights
-from multiloss.data.batch import Source, count_rows, named_inputs
+from multiloss.data.batch import Source, TensorSource, count_rows, named_inputs
 from multiloss.data.frames import frame_inputs, frame_targets, is_frame
 from multiloss.data.loader import make_source
 from multiloss.data.split import split_rows
@@ -84,8 +84,12 @@ def intake_both(
         where = {name: options[name] for name in ("model", "outputs", "integer", "ignore_index")}
         data, held, sample_weight, numbers = hold_out(data, validation, seed, sample_weight=sample_weight, **where)
     train = intake(data, batch_size=batch_size, sample_weight=sample_weight, shuffle=True, numbers=numbers, **options)
-    larger = max(batch_size, min(1024, 8 * batch_size))  # without gradients there is room for more rows
-    return train, None if held is None else intake(held, batch_size=larger, **options)
+    if held is None:
+        return train, None
+    source = intake(held, batch_size=batch_size, **options)
+    if isinstance(source, TensorSource):
+        source.widen()
+    return train, source
 
 
 def plain(
