@@ -271,3 +271,13 @@ def test_records_of_mixed_precision_are_read_together() -> None:
         ledger(a=t(0.5, dtype), b=(2.0, t(0.25)))
     record = ledger.epoch()
     assert record.total == 1.0 and [x.contribution for x in record] == [0.5, 0.5]
+
+
+def test_to_dict_after_epoch_is_the_epoch_that_was_closed() -> None:
+    ledger = Ledger()
+    ledger(a=torch.tensor(2.0))
+    before = ledger.to_dict()
+    ledger.epoch()
+    assert ledger.to_dict() == before == {"loss": 2.0, "a_loss": 2.0}
+    ledger(a=torch.tensor(4.0))
+    assert ledger.to_dict()["loss"] == 4.0

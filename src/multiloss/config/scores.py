@@ -75,11 +75,11 @@ def scores(
     metrics = objective.output_metrics(kinds, sizes, units)
     metrics.add(raw, table.targets)
     base: dict[str, float | None] = dict(metrics.compute())
-    for name, term in objective.terms.items():
+    for name, term in ((name, term) for name, term in objective.terms.items() if name in raw):
         parts = term.reduce(raw[name], table.targets[name], table.sample_weight.get(name), None)
         base |= {f"{part.name}_loss": float(part.value) for part in parts}
     found = []
-    for output in objective.outputs:
+    for output in (name for name in objective.outputs if name in raw):  # a table may lack an output's column
         measures = ["loss"] if output in objective.terms else []
         for measure in [*measures, *map(str, objective.metrics.get(output, ()))]:
             value, trivially = logs.get(f"{output}_{measure}"), base.get(f"{output}_{measure}")

@@ -56,6 +56,7 @@ class Ledger:
         self._window: list[StepRecord] = []
         self._sums: dict[str, Sums] = {}
         self._total, self._steps, self._epsilon = 0.0, 0, 0.0
+        self._closed: LedgerRecord | None = None
 
     def __call__(self, terms: Mapping[str, Addend] | None = None, /, **named: Addend) -> Tensor:
         """Record one step and return its total, ready for `backward()`.
@@ -148,6 +149,7 @@ class Ledger:
         """
         record = self.peek(epoch=epoch, split=split, outside=outside)
         self.reset()
+        self._closed = record
         return record
 
     def whole(self, *, epoch: int | None = None, split: str | None = None, outside: Iterable[str] = ()) -> LedgerRecord:
@@ -199,8 +201,12 @@ class Ledger:
         return any(other.startswith(f"{name}/") for other in self._sums)
 
     def to_dict(self) -> dict[str, float]:
-        """Return the account so far under Keras's names, for any logger: `loss`, `a_loss`, ..., `penalty`."""
-        record = self.peek()
+        """Return the account under Keras's names, for any logger: `loss`, `a_loss`, ..., `penalty`.
+
+        It is the account so far, or just after `epoch` the one that was closed.
+        """
+        begun = self._window or self._steps
+        record = self._closed if self._closed is not None and not begun else self.peek()
         losses = {f"{t.name}_loss": t.value for t in record if t.kind == "loss" and t.value is not None}
         penalty = {"penalty": record.penalty} if any(t.kind == "penalty" for t in record) else {}
         return {"loss": record.total, **losses, **penalty}
