@@ -124,6 +124,8 @@ def test_weights_that_are_none(multiloss: Command, tmp_path: Path, table: Path, 
     ("words", "found"),
     [
         (["--outputs", "price,price"], "expected every output once, found price again"),
+        (["--outputs", "price,price", "--epochs", "1"], "expected every output once, found price again"),
+        (["--outputs", "price,price", "--loss", "price=huber"], "expected every output once, found price again"),
         (["--outputs", "loss"], "other than 'loss'"),
         (["--outputs", "a.b"], "without dots"),
         (["--outputs", ""], "expected at least one output"),

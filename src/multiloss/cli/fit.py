@@ -139,14 +139,11 @@ def _config(source: Path, changes: Sequence[str], outputs: str | None, resume: b
 
 
 def _names(table: Path, outputs: str | None) -> list[str]:
+    from multiloss.config.load import listed_names
     from multiloss.core.errors import ConfigError, nearest
 
     if outputs is not None:
-        names = [name.strip() for name in outputs.split(",") if name.strip()]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ConfigError([f"--outputs: expected every output once, found {', '.join(twice)} again"], str(table))
-        return names
+        return listed_names(outputs)
     from multiloss.data.table import read_table
 
     columns = read_table(table).columns

@@ -18,12 +18,12 @@ def init(
     outputs: Annotated[str, typer.Option(metavar="A,B", help="Columns to predict.")],
 ) -> None:
     """Print a complete, commented configuration for a table: multiloss init TABLE --outputs a,b > CONFIG.yaml."""
-    from multiloss.config.load import read_config
+    from multiloss.config.load import listed_names, read_config
     from multiloss.data.infer import infer_columns
     from multiloss.data.table import read_table
     from multiloss.objective.defaults import DEFAULT_LOSSES, DEFAULT_METRICS
 
-    names = [name.strip() for name in outputs.split(",") if name.strip()]
+    names = listed_names(outputs)
     config = read_config({"table": str(table), "outputs": names}, "command line")
     plans = infer_columns(read_table(table), names)
     reasons = {plan.name: plan.reason for plan in plans}

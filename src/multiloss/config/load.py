@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from multiloss.config import checks
 from multiloss.config.schema import Config
 from multiloss.config.yaml_text import parse_yaml
 from multiloss.core.errors import ConfigError, nearest
@@ -99,6 +100,16 @@ def absolute(table: str, folder: Path) -> str:
     return str((folder / Path(table).expanduser()).resolve())
 
 
+def listed_names(text: str) -> list[str]:
+    """Return the names of a list with commas.
+
+    Example:
+        >>> listed_names("price, kind")
+        ['price', 'kind']
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _override(raw: dict[str, Any], override: str, where: Where, problems: list[str]) -> None:
     dotted, found, text = override.partition("=")
     path = dotted.strip().split(".")
@@ -117,8 +128,11 @@ def _override(raw: dict[str, Any], override: str, where: Where, problems: list[s
 
 
 def _put(raw: dict[str, Any], path: list[str], value: Any) -> None:
-    if isinstance(raw.get("outputs"), list):
-        raw["outputs"] = {str(name): None for name in raw["outputs"]}
+    if path[0] == "outputs" and isinstance(raw.get("outputs"), list):
+        try:
+            raw["outputs"] = checks.outputs(raw["outputs"])
+        except ValueError:
+            return  # the list itself is wrong, which its own validation says
     outputs = raw.get("outputs") or {}
     if path[0] == "outputs" and len(path) > 2 and isinstance(outputs, dict) and path[1] not in outputs:
         raise ConfigError([f"no such output {path[1]!r}. {nearest(path[1], outputs)}"])

@@ -72,16 +72,19 @@ def scores(
     constant = {o.name: raw_prediction(o, trivial[o.name]) for o in schema.outputs if o.name in table.targets}
     raw = {name: value.expand(table.rows, *value.shape) for name, value in constant.items()}
     kinds, sizes = output_kinds(model, objective, raw, table.targets)
-    metrics = objective.output_metrics(kinds, sizes, units)
+    specs = {name: own for name, own in objective.metrics.items() if name in raw}  # a table may lack an output's column
+    metrics = objective.output_metrics(kinds, sizes, units, only=specs)
     metrics.add(raw, table.targets)
     base: dict[str, float | None] = dict(metrics.compute())
-    for name, term in ((name, term) for name, term in objective.terms.items() if name in raw):
-        parts = term.reduce(raw[name], table.targets[name], table.sample_weight.get(name), None)
-        base |= {f"{part.name}_loss": float(part.value) for part in parts}
     found = []
-    for output in (name for name in objective.outputs if name in raw):  # a table may lack an output's column
-        measures = ["loss"] if output in objective.terms else []
-        for measure in [*measures, *map(str, objective.metrics.get(output, ()))]:
+    for output, prediction in raw.items():
+        measures = list(map(str, specs.get(output, ())))
+        if output in objective.terms:
+            measures.insert(0, "loss")
+            weight = table.sample_weight.get(output)
+            parts = objective.terms[output].reduce(prediction, table.targets[output], weight, None)
+            base |= {f"{part.name}_loss": float(part.value) for part in parts}
+        for measure in measures:
             value, trivially = logs.get(f"{output}_{measure}"), base.get(f"{output}_{measure}")
             found.append(Score(output, measure, value, trivially, _better(measure, value, trivially)))
     return found
@@ -106,9 +109,7 @@ def raw_prediction(output: OutputColumn, value: Any) -> Tensor:
     prediction = torch.tensor(value, dtype=torch.float64)
     if output.kind == "regression":
         return ((prediction - output.mean) / output.scale).float()
-    if output.kind == "count":
-        return prediction.clamp_min(LEAST).log().float()
-    if output.kind == "multiclass":
+    if output.kind in ("count", "multiclass"):
         return prediction.clamp_min(LEAST).log().float()
     if output.kind == "ordinal":
         prediction = 1 - prediction.cumsum(0)[:-1]

@@ -73,7 +73,7 @@ class OutputMetrics:
     ) -> None:
         self._units, self._kinds = units or {}, kinds
         self._points, self._ignore_index = points or {}, ignore_index
-        self._specs = {name: metric_keys(own) for name, own in specs.items() if own and name in kinds}
+        self._specs = {name: metric_keys(own) for name, own in specs.items() if own}
         self.metrics: dict[str, dict[str, Metric]] = {name: {} for name in self._specs}
         problems = []
         for name, own in self._specs.items():
