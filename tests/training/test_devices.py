@@ -28,7 +28,7 @@ def test_bfloat16_trains_and_evaluates_on_the_cpu() -> None:
 
 
 def test_trackers_are_told_every_key(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     trainer = make_trainer(make_model(), make_objective(penalty=0.01), trackers=["tensorboard"], out=tmp_path)
     history = trainer.fit(make_data(), validation=0.25, epochs=3)

@@ -18,8 +18,8 @@ import torch
 from training_tasks import make_data, make_model, make_objective, make_trainer, same, state, without_time
 
 import multiloss as ml
+from multiloss.core.run_files import read_lines
 from multiloss.training import checkpoint
-from multiloss.training.run_log import read_lines
 
 SCRIPT = Path(__file__).with_name("resume_script.py")
 LAST = Path("checkpoint", "last.safetensors")

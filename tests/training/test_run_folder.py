@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from training_tasks import make_data, make_model, make_objective, make_trainer, without_time
 
 import multiloss as ml
+from multiloss.core.run_files import finite, read_lines, read_run_json
 from multiloss.training import checkpoint
-from multiloss.training.run_log import fingerprint, finite, read_lines, read_run_json, write_run_json
+from multiloss.training.run_log import fingerprint, write_run_json
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ def demo(
     from multiloss.cli.show import say
     from multiloss.config.build import prepare
     from multiloss.config.load import read_config
-    from multiloss.training.checkpoint import write_whole
+    from multiloss.core.run_files import write_whole
 
     folder = free_folder(out, "demo")
     frame = wine()

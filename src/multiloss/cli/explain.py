@@ -44,7 +44,7 @@ def explain(
 def _records(run: Path, epoch: int | None) -> list[LedgerRecord]:
     from multiloss.core.errors import ConfigError, RunError
     from multiloss.core.records import LedgerRecord
-    from multiloss.training.run_log import read_lines, read_run_json
+    from multiloss.core.run_files import read_lines, read_run_json
 
     read_run_json(run)
     path = run / "ledger.jsonl"

@@ -113,9 +113,8 @@ def _same_folder(source: Path, out: Path | None) -> Path:
 
 def _config(source: Path, changes: Sequence[str], outputs: str | None, resume: bool) -> Config:
     from multiloss.config.load import absolute, load_config, read_config
-    from multiloss.config.run_files import CONFIG
     from multiloss.core.errors import ConfigError
-    from multiloss.training.run_log import read_run_json
+    from multiloss.core.run_files import CONFIG, read_run_json
 
     if source.is_dir():
         read_run_json(source)

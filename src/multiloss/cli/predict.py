@@ -18,8 +18,8 @@ def predict(
     from multiloss.cli.show import say
     from multiloss.config.run import load_run
     from multiloss.core.errors import ConfigError
+    from multiloss.core.run_files import write_whole
     from multiloss.data.table import read_table
-    from multiloss.training.checkpoint import write_whole
 
     if out.exists() and not out.is_file():
         raise ConfigError(["expected the name of a file, found something else; name another"], f"--out {out}")

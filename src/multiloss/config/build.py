@@ -14,6 +14,7 @@ from multiloss.config.schema import Config
 from multiloss.config.scores import Score, to_plain, trivial_values
 from multiloss.core.errors import MultilossError, RunError
 from multiloss.core.records import LedgerRecord
+from multiloss.core.run_files import GRADIENTS, HISTORY, LEDGER, read_run_json
 from multiloss.data.census import Census, label_census
 from multiloss.data.infer import infer_columns
 from multiloss.data.plan import ColumnPlan
@@ -25,7 +26,7 @@ from multiloss.training.callbacks import BestCheckpoint
 from multiloss.training.checkpoint import load_model
 from multiloss.training.fit import checkpoint_path
 from multiloss.training.history import History
-from multiloss.training.run_log import fingerprint, read_run_json
+from multiloss.training.run_log import fingerprint
 from multiloss.training.trainer import Trainer
 
 __all__ = ["Experiment", "Result", "Run", "load_run", "prepare"]
@@ -124,7 +125,7 @@ class Experiment:
                 )
             return True
         logger.warning("%s holds no checkpoint yet; training begins anew", folder)
-        for name in (run_files.HISTORY, "ledger.jsonl"):
+        for name in (HISTORY, LEDGER, GRADIENTS):
             (folder / name).unlink(missing_ok=True)
         return False
 

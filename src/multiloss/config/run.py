@@ -12,9 +12,9 @@ from multiloss.config.load import load_config
 from multiloss.config.parts import build_model, build_trainer
 from multiloss.config.schema import Config
 from multiloss.config.scores import Score, scores
+from multiloss.core.run_files import CONFIG, read_run_json
 from multiloss.data.schema import EncodedTable, TableSchema
 from multiloss.nn.hard_sharing import HardSharing
-from multiloss.training.run_log import read_run_json
 from multiloss.training.tables import predict_table
 from multiloss.training.trainer import Evaluation, Trainer
 
@@ -62,7 +62,7 @@ def load_run(folder: str | Path) -> Run:
     """
     path = Path(folder)
     facts = read_run_json(path)
-    config, schema = load_config(path / run_files.CONFIG), run_files.read_schema(path)
+    config, schema = load_config(path / CONFIG), run_files.read_schema(path)
     model = build_model(config, schema)
     run_files.restore_model(model, path)
     return Run(path, config, schema, build_trainer(config, model), facts)

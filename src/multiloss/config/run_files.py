@@ -11,14 +11,13 @@ from torch import nn
 
 from multiloss.config.schema import Config
 from multiloss.core.errors import RunError
+from multiloss.core.run_files import CONFIG, FACTS, GRADIENTS, HISTORY, LEDGER, finite, read_run_json, write_whole
 from multiloss.data.schema import TableSchema
 from multiloss.training import checkpoint
 from multiloss.training.callbacks import Callback
 from multiloss.training.fit import Fit, checkpoint_path
-from multiloss.training.run_log import finite, read_run_json
 
-CONFIG, SCHEMA, MODEL, FACTS = "config.yaml", "schema.json", "model.safetensors", "run.json"
-HISTORY = "history.jsonl"
+SCHEMA, MODEL = "schema.json", "model.safetensors"
 HEADING = "# The complete configuration of this run: `multiloss fit config.yaml` gives the same numbers.\n"
 
 
@@ -43,15 +42,15 @@ class RunFiles(Callback):
         """Write both files."""
         self.fit = fit
         self._made = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
-        checkpoint.write_whole(self.folder / CONFIG, (HEADING + self.config.to_yaml()).encode())
+        write_whole(self.folder / CONFIG, (HEADING + self.config.to_yaml()).encode())
         schema = json.dumps(self.schema.to_dict(), indent=1, allow_nan=False)
-        checkpoint.write_whole(self.folder / SCHEMA, f"{schema}\n".encode())
+        write_whole(self.folder / SCHEMA, f"{schema}\n".encode())
 
     def forget(self) -> None:
         """Take away what a fit that never did an epoch has left."""
         if self.fit is None or holds_training(self.folder):
             return
-        for name in (CONFIG, SCHEMA, FACTS, HISTORY, "ledger.jsonl"):
+        for name in (CONFIG, SCHEMA, FACTS, HISTORY, LEDGER, GRADIENTS):
             (self.folder / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder that holds something else stays
             for folder in self._made:
@@ -78,7 +77,7 @@ def save_model(model: nn.Module, folder: Path) -> None:
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    checkpoint.write_whole(folder / MODEL, save(state))
+    write_whole(folder / MODEL, save(state))
 
 
 def restore_model(model: nn.Module, folder: Path) -> None:
@@ -122,4 +121,4 @@ def add_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Add to `run.json`."""
     record = {**read_run_json(folder), **facts}
     text = json.dumps(finite(record), indent=2, allow_nan=False)
-    checkpoint.write_whole(folder / FACTS, f"{text}\n".encode())
+    write_whole(folder / FACTS, f"{text}\n".encode())

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import os
 import random
 import zlib
 from collections.abc import Iterator
@@ -17,31 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from multiloss.core.errors import RunError, listed
+from multiloss.core.run_files import write_whole
 
 VERSION = 1
 LAST = Path("checkpoint/last.safetensors")
 """Where a run folder keeps its checkpoint."""
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it, so that a reader sees the old file or the new one.
-
-    Raises:
-        RunError: If the disk is full or the folder cannot be written; the old file stays.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")  # one name, so that what a killed process left is written over
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise RunError(f"could not write {path}: {why}. What was there before is unchanged") from error
 
 
 def save(path: Path, tree: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 import time
 from pathlib import Path
@@ -15,11 +14,10 @@ from torch import Tensor, nn
 
 from multiloss.core.errors import RunError
 from multiloss.core.records import LedgerRecord
+from multiloss.core.run_files import FACTS, HISTORY, LEDGER, RUN_VERSION, finite, json_line, read_lines, write_whole
 from multiloss.data.batch import Source, TensorSource
-from multiloss.training.checkpoint import LAST, write_whole
+from multiloss.training.checkpoint import LAST
 from multiloss.training.history import History, Logs
-
-RUN_VERSION = 1
 
 
 class RunLog:
@@ -35,74 +33,32 @@ class RunLog:
 
     def __init__(self, folder: Path, resume: bool) -> None:
         self.folder = folder
-        if not resume and any((folder / name).exists() for name in ("history.jsonl", LAST)):
+        if not resume and any((folder / name).exists() for name in (HISTORY, LAST)):
             raise RunError(f"{folder} already holds a run. Choose another folder, or go on with resume")
-        if resume and not (folder / "run.json").exists():
+        if resume and not (folder / FACTS).exists():
             raise RunError(f"{folder} holds no run to go on with. Fit without resume")
 
     def rewind(self, epoch: int) -> History:
         """Keep the lines before `epoch`, which is about to be done, and return them."""
         history = History()
-        history.rows = [row for row in read_lines(self.folder / "history.jsonl") if row["epoch"] < epoch]
-        ledgers = [line for line in read_lines(self.folder / "ledger.jsonl") if line["epoch"] < epoch]
+        history.rows = [row for row in read_lines(self.folder / HISTORY) if row["epoch"] < epoch]
+        ledgers = [line for line in read_lines(self.folder / LEDGER) if line["epoch"] < epoch]
         history.ledgers = [LedgerRecord.from_dict(line) for line in ledgers]
-        self._write("history.jsonl", history.rows)
-        self._write("ledger.jsonl", ledgers)
+        self._write(HISTORY, history.rows)
+        self._write(LEDGER, ledgers)
         return history
 
     def _write(self, name: str, lines: list[Any]) -> None:
-        write_whole(self.folder / name, "".join(_line(line) for line in lines).encode())
+        write_whole(self.folder / name, "".join(json_line(line) for line in lines).encode())
 
     def append(self, logs: Logs, ledgers: list[LedgerRecord]) -> None:
         """Add one epoch."""
-        for name, lines in (("history.jsonl", [logs]), ("ledger.jsonl", [ledger.to_dict() for ledger in ledgers])):
+        for name, lines in ((HISTORY, [logs]), (LEDGER, [ledger.to_dict() for ledger in ledgers])):
             try:
                 with (self.folder / name).open("a") as file:
-                    file.writelines(_line(line) for line in lines)
+                    file.writelines(json_line(line) for line in lines)
             except OSError as error:
                 raise RunError(f"could not write {self.folder / name}: {error.strerror}") from error
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a file of JSON lines; an unfinished last line is left out.
-
-    Raises:
-        RunError: If any other line is damaged.
-    """
-    if not path.is_file():
-        return []
-    lines = path.read_text(errors="replace").splitlines()
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(_object(line))
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise RunError(
-                f"{path}, line {number}: expected a JSON object ({error}). The run folder is damaged"
-            ) from error
-    return found
-
-
-def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError(f"found {type(value).__name__}")
-    return value
-
-
-def _line(value: Any) -> str:
-    return json.dumps(finite(value), allow_nan=False) + "\n"
-
-
-def finite(value: Any) -> Any:
-    """Return plain objects with `None` in place of NaN and infinity, which JSON has no word for."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def write_run_json(folder: Path, facts: dict[str, Any]) -> None:
@@ -111,7 +67,7 @@ def write_run_json(folder: Path, facts: dict[str, Any]) -> None:
 
     versions = {"multiloss": multiloss.__version__, "python": platform.python_version(), "torch": torch.__version__}
     record = {"version": RUN_VERSION, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions, **facts}
-    write_whole(folder / "run.json", (json.dumps(finite(record), indent=2, allow_nan=False) + "\n").encode())
+    write_whole(folder / FACTS, (json.dumps(finite(record), indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_facts(
@@ -128,27 +84,6 @@ def write_facts(
         "data_fingerprint": fingerprint(tensors) if tensors else None,
     }
     write_run_json(folder, own)
-
-
-def read_run_json(folder: Path) -> dict[str, Any]:
-    """Return what `write_run_json` wrote.
-
-    Raises:
-        RunError: If the folder is no run, or one of another version.
-    """
-    path = folder / "run.json"
-    if not path.is_file():
-        raise RunError(f"{folder} is no run folder: it has no run.json. Give the folder that multiloss fit named")
-    try:
-        record = _object(path.read_text())
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error})") from error
-    if record.get("version") != RUN_VERSION:
-        raise RunError(
-            f"{folder} is a run of version {record.get('version')!r}; this multiloss reads version {RUN_VERSION}. "
-            "Use the multiloss that wrote it"
-        )
-    return record
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:

@@ -1,0 +1,1 @@
+"""multiloss in the loops of other frameworks, each imported when it is used."""
