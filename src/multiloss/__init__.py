@@ -18,6 +18,8 @@ class _Package(ModuleType):
     """The package: loads torch with its first public name, so that `multiloss --help` does without."""
 
     def __getattr__(self, name: str) -> Any:
+        if name == "integrations":  # each of its modules imports its framework
+            return importlib.import_module("multiloss.integrations")
         if name == "__all__" or not name.startswith("_"):
             api = importlib.import_module("multiloss.api")
             vars(self).update({public: getattr(api, public) for public in ("__all__", *api.__all__)})

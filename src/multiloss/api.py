@@ -52,8 +52,10 @@ from multiloss.core.errors import (
     ObjectiveError,
     RunError,
 )
+from multiloss.core.flow import GradientFlow
 from multiloss.core.records import BalancingRecord, LedgerRecord, StepRecord, TermRecord
 from multiloss.data.table import read_table
+from multiloss.flow import gradient_flow
 from multiloss.gradients.select import ENGINES as GRADIENT_ENGINES
 from multiloss.nn import (
     MLP,
@@ -143,6 +145,7 @@ __all__ = [
     "GradDrop",
     "GradNorm",
     "GradVac",
+    "GradientFlow",
     "HardSharing",
     "History",
     "LRSchedule",
@@ -185,6 +188,7 @@ __all__ = [
     "default_losses",
     "default_metrics",
     "dry_run",
+    "gradient_flow",
     "loss",
     "loss_table",
     "make_head",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
+from multiloss.arguments import named_losses, shown, tensors
 from multiloss.balance import Balanced, method_of
 from multiloss.balance_batches import run_batches
 from multiloss.balancing.registry import BalancingSpec
-from multiloss.core.errors import BalancingError, ObjectiveError, listed, nearest
-from multiloss.core.losses import Losses
-from multiloss.core.records import StepRecord, StepTerm
+from multiloss.core.errors import BalancingError, ObjectiveError
+from multiloss.core.records import StepRecord
 from multiloss.gradients.select import resolve_engine
+from multiloss.step_losses import StepLosses
 
 
 def backward(
@@ -76,78 +75,26 @@ def backward(
     resolve_engine(engine)
     if not isinstance(losses, Mapping):
         if not isinstance(losses, Sequence) or not losses or not all(isinstance(own, Mapping) for own in losses):
-            raise ObjectiveError(f"expected losses by name, or a list of such, found {_shown(losses)}")
+            raise ObjectiveError(f"expected losses by name, or a list of such, found {shown(losses)}")
         if balancing is None:
             raise BalancingError("expected the losses of one batch, found a list; only some balancing methods take one")
-        named = [_named(own, weights) for own in losses]
+        named = [named_losses(own, weights) for own in losses]
     else:
-        named = [_named(losses, weights)]
+        named = [named_losses(losses, weights)]
     if balancing is None:
         if any(term.weight for term in named[0].terms):
             total = named[0].total if scaler is None else scaler.scale(named[0].total)
             total.backward(retain_graph=retain_graph)  # type: ignore[no-untyped-call]
         return named[0].record()
-    method, given = method_of(balancing, model), _tensors("shared", shared)
+    method, given = method_of(balancing, model), tensors("shared", shared)
+    given_features = tensors("features", features) or ()
     parts = [
         Balanced(
-            own,
+            StepLosses(own, model=model, shared=given, features=given_features, scaler=scaler),
             method,
             engine=engine,
-            model=model,
-            shared=given,
-            features=_tensors("features", features) or (),
-            scaler=scaler,
             retain_graph=retain_graph,
         )
         for own in named
     ]
     return parts[0].run() if isinstance(losses, Mapping) else run_batches(parts)
-
-
-def _tensors(name: str, given: object) -> tuple[Tensor, ...] | None:
-    if given is None or isinstance(given, Tensor):
-        return None if given is None else (given,)
-    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else (given,)
-    if not found or not all(isinstance(tensor, Tensor) for tensor in found):
-        wrong = next((value for value in found if not isinstance(value, Tensor)), found)
-        raise BalancingError(
-            f"{name}: expected tensors, such as trunk.parameters(), found {_shown(wrong)}. Give the tensors themselves"
-        )
-    return found
-
-
-def _named(losses: Mapping[str, Tensor], weights: Mapping[str, float] | None) -> Losses:
-    if not isinstance(losses, Losses):
-        losses = _weighted(losses, weights or {})
-    elif weights is not None:
-        raise ObjectiveError("an objective's losses carry their weights. Set objective.loss_weights[name] instead")
-    weighted = [term.value for term in losses.terms if term.weight]
-    if weighted and not any(value.requires_grad for value in weighted):
-        raise ObjectiveError(
-            f"expected losses that depend on a parameter, found none in {', '.join(losses)}. "
-            "Was an output detached, or computed under torch.no_grad()?"
-        )
-    return losses
-
-
-def _weighted(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Losses:
-    given: Mapping[str, object] = weights
-    problems = [f"weight for unknown loss {name!r}. {nearest(name, losses)}" for name in weights if name not in losses]
-    problems += [
-        f"loss {name!r}: expected a scalar tensor of floats, found {_shown(value)}"
-        for name, value in losses.items()
-        if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point()
-    ]
-    problems += [
-        f"weight of {name!r}: expected a finite number >= 0, found {weight!r}"
-        for name, weight in given.items()
-        if type(weight) is bool or not isinstance(weight, Real) or not 0 <= float(weight) < math.inf
-    ]
-    if problems:
-        raise ObjectiveError(listed(problems, "backward"))
-    scalars = ((name, value if value.dim() == 0 else value.reshape(())) for name, value in losses.items())
-    return Losses(tuple(StepTerm(name, "loss", value, float(weights.get(name, 1.0))) for name, value in scalars))
-
-
-def _shown(value: object) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -15,12 +15,11 @@ from multiloss.balancing.base import Array, Balancing
 from multiloss.balancing.kinds import GramianWeighting, JacobianAggregator, LossWeighting
 from multiloss.balancing.registry import BalancingSpec, resolve_balancing
 from multiloss.core.errors import BalancingError, NonFiniteError
-from multiloss.core.losses import HALF, Losses, weighted_sum
 from multiloss.core.records import BalancingRecord, StepRecord, StepTerm
 from multiloss.gradients.base import Gradients, Problem
-from multiloss.gradients.problem import find_problem, merged_node
+from multiloss.gradients.problem import merged_node
 from multiloss.gradients.select import resolve_engine
-from multiloss.nn.base import unwrap
+from multiloss.step_losses import StepLosses
 
 _CPU = torch.device("cpu")
 _made: WeakKeyDictionary[nn.Module, dict[str, Balancing]] = WeakKeyDictionary()
@@ -52,65 +51,31 @@ class Balanced:
     """One step under a balancing method.
 
     Args:
-        losses: The named losses; penalties among them stay outside of the method.
+        step: The losses of the step; penalties among them stay outside of the method.
         method: The method.
         engine: What computes the gradient of each loss.
-        model: Gives the order and the layers of the parameters.
-        shared: Parameters whose gradients are compared; from the graph where none are given.
-        features: What the trunk hands to the heads; from the graph where none is given.
-        scaler: Scales what is differentiated.
         retain_graph: Whether the losses may be differentiated once more.
     """
 
     def __init__(
-        self,
-        losses: Losses,
-        method: Balancing,
-        *,
-        engine: str = "auto",
-        model: nn.Module | None = None,
-        shared: Iterable[Tensor] | None = None,
-        features: Tensor | Sequence[Tensor] | None = None,
-        scaler: torch.amp.GradScaler | None = None,
-        retain_graph: bool = False,
+        self, step: StepLosses, method: Balancing, *, engine: str = "auto", retain_graph: bool = False
     ) -> None:
-        self.losses, self.method, self.engine, self.model = losses, method, engine, model
-        self.shared = None if shared is None else tuple(shared)
-        self.features = (features,) if isinstance(features, Tensor) else tuple(features or ())
-        self.scaler, self.retain_graph = scaler, retain_graph
-        self.active = {
-            term.name: _float(term.value) if term.weight == 1.0 else _float(term.value) * term.weight
-            for term in losses.terms
-            if term.kind == "loss" and term.weight and term.value.requires_grad
-        }
-        penalty = weighted_sum((term.weight, term.value) for term in losses.terms if term.kind != "loss")
-        self.penalty = penalty if penalty is not None and penalty.requires_grad else None
-        first = next(iter(self.active.values()), None)
-        self.device = _CPU if first is None else first.device
-        self.scale = None if scaler is None or first is None else scaler.scale(torch.ones_like(first.detach()))
+        self.step, self.method, self.engine, self.retain_graph = step, method, engine, retain_graph
 
     def run(self) -> StepRecord:
         """Fill `.grad` and return the step; nothing is filled where it raises."""
         method = self.method
-        if isinstance(method, LossWeighting) and self.active:
+        if isinstance(method, LossWeighting) and self.step.active:
             return self._losses_only(method)
-        problem = self.problem() if self.active else None
+        problem = self.step.problem() if self.step.active else None
         if problem is None or not problem.names:
-            self.differentiate(tuple(self.active.values()), self.retain_graph)
+            self.differentiate(tuple(self.step.active.values()), self.retain_graph)
             return self.record(Found((), None, done="no two losses share a parameter: nothing to balance"))
         parts = components(problem)
-        found = [self._found(problem if len(parts) == 1 else self.problem(names)) for names in parts]
+        found = [self._found(problem if len(parts) == 1 else self.step.problem(names)) for names in parts]
         fill([pair for part in found for pair in part.gradients])
-        self.differentiate([self.active[name] for name in problem.alone], self.retain_graph)
+        self.differentiate([self.step.active[name] for name in problem.alone], self.retain_graph)
         return self.record(found[0] if len(found) == 1 else together(found))
-
-    def problem(self, names: Iterable[str] | None = None) -> Problem:
-        """Return what the active losses, or some of them, share."""
-        scale, active, shared = self.scale, self.active, self.shared
-        values = {name: active[name] if scale is None else active[name] * scale for name in names or active}
-        if shared is None and self.model is not None and isinstance(trunk := compiled_trunk(self.model), nn.Module):
-            shared = tuple(trunk.parameters())  # the graph of a compiled model does not show what is shared
-        return find_problem(values, shared=shared, model=self.model, features=self.features)
 
     def _found(self, problem: Problem) -> Found:
         method = self.method
@@ -120,7 +85,7 @@ class Balanced:
                 "that is compiled as a whole. Choose an exact engine, or compile the trunk alone"
             )
         # penalties, and losses that share nothing, are differentiated when nothing can fail any more
-        retain = self.retain_graph or problem.entangled or self.penalty is not None
+        retain = self.retain_graph or problem.entangled or self.step.penalty is not None
         if isinstance(method, JacobianAggregator):
             return self._aggregate(method, problem, retain)
         assert isinstance(method, GramianWeighting)
@@ -131,10 +96,10 @@ class Balanced:
     # ------------------------------------------------------------------ one backward pass
 
     def _losses_only(self, method: LossWeighting) -> StepRecord:
-        values = torch.stack(tuple(self.active.values()))
-        weights = method.weights(list(self.active), values.detach()).to(values.dtype)
+        values = torch.stack(tuple(self.step.active.values()))
+        weights = method.weights(list(self.step.active), values.detach()).to(values.dtype)
         self.differentiate([torch.dot(weights, values)], self.retain_graph)
-        return self.record(Found(tuple(self.active), weights, done=method.note))
+        return self.record(Found(tuple(self.step.active), weights, done=method.note))
 
     def _one_pass(self, method: GramianWeighting, problem: Problem, retain: bool) -> Found:
         """Use factors for which no gradient of the whole trunk is needed: earlier ones, or those of its last layer."""
@@ -147,7 +112,7 @@ class Balanced:
             weights = self.weigh(method, names, gramian, values)
         else:
             weights = method.reused(names, _CPU)
-        factors = weights.to(self.device)
+        factors = weights.to(self.step.device)
         if method.heads == "weighted":
             weighted = torch.stack([value * w for value, w in zip(problem.values, factors, strict=True)]).sum()
             reached = list(dict.fromkeys((*problem.shared, *(p for own in problem.own for p in own))))
@@ -165,21 +130,21 @@ class Balanced:
         gradients = resolve_engine(self.engine)(problem, retain_graph=retain)
         gramians, values = self.read(gradients.gramians(groups), problem.names)
         weights = self.weigh(method, problem.names, gramians, values)
-        combined = gradients.combine(weights.to(self.device), groups if weights.dim() > 1 else None)
+        combined = gradients.combine(weights.to(self.step.device), groups if weights.dim() > 1 else None)
         mean = weights if weights.dim() == 1 else weights.mean(0)
         pairs = self.pairs(problem, gradients, combined, mean)
         return Found(problem.names, mean, gramians, gradients.engine, method.note, pairs)
 
     def _aggregate(self, method: JacobianAggregator, problem: Problem, retain: bool) -> Found:
         gradients = resolve_engine(self.engine)(problem, retain_graph=retain)
-        rows = gradients.jacobian() if self.scale is None else gradients.jacobian() / self.scale
+        rows = gradients.jacobian() if self.step.scale is None else gradients.jacobian() / self.step.scale
         gramians, _ = self.read((rows @ rows.T)[None].double(), problem.names, scaled=False)
-        values = torch.stack([self.active[name].detach() for name in problem.names])
+        values = torch.stack([self.step.active[name].detach() for name in problem.names])
         if np.isfinite(gramians).all():
             update, weights = method.update(problem.names, rows, values, gradients.features)
         else:
             update, weights = rows.sum(0), None
-        combined = gradients.apply(update if self.scale is None else update * self.scale)
+        combined = gradients.apply(update if self.step.scale is None else update * self.step.scale)
         pairs = self.pairs(problem, gradients, combined, weights)
         return Found(problem.names, weights, gramians, gradients.engine, method.note, pairs)
 
@@ -196,14 +161,14 @@ class Balanced:
         Raises:
             NonFiniteError: If a loss or its gradient is not finite, and no gradient scaler is there to handle it.
         """
-        if self.scale is not None and scaled:
-            gramians = gramians / self.scale.double() ** 2
-        values = torch.stack([self.active[name].detach() for name in names]).to(gramians)
+        if self.step.scale is not None and scaled:
+            gramians = gramians / self.step.scale.double() ** 2
+        values = torch.stack([self.step.active[name].detach() for name in names]).to(gramians)
         flat = torch.cat([gramians.flatten(), values]).cpu().numpy()
         m = len(names)
         found, losses = flat[:-m].reshape(-1, m, m), flat[-m:]
         good = np.isfinite(losses) & np.isfinite(np.einsum("gkk->gk", found)).all(0)
-        if not good.all() and self.scaler is None:
+        if not good.all() and self.step.scaler is None:
             bad = [name for name, fine in zip(names, good, strict=True) if not fine]
             raise NonFiniteError(
                 f"expected finite losses and gradients, found NaN or infinity in {', '.join(bad)}. Leave it out of "
@@ -217,9 +182,10 @@ class Balanced:
             return None
         if method.blocks == "tensor":
             return [[i] for i in range(len(problem.shared))]
-        if self.model is None:
+        model = self.step.model
+        if model is None:
             raise BalancingError(f"{method.name} by layer: expected the model, which has the layers. Give model=")
-        layer_of = {id(p): layer for layer, module in enumerate(self.model.modules()) for p in module.parameters(False)}
+        layer_of = {id(p): layer for layer, module in enumerate(model.modules()) for p in module.parameters(False)}
         layers: dict[int, list[int]] = {}
         for i, parameter in enumerate(problem.shared):
             layers.setdefault(layer_of.get(id(parameter), -1), []).append(i)
@@ -229,10 +195,10 @@ class Balanced:
 
     def differentiate(self, values: Sequence[Tensor], retain: bool) -> None:
         """Differentiate the sum of values, unscaled, and the penalties."""
-        parts = [*values, *([] if self.penalty is None else [self.penalty])]
+        parts = [*values, *([] if self.step.penalty is None else [self.step.penalty])]
         if parts:
             total = parts[0] if len(parts) == 1 else torch.stack([part.to(parts[0]) for part in parts]).sum()
-            total = total if self.scaler is None else self.scaler.scale(total)
+            total = total if self.step.scaler is None else self.step.scaler.scale(total)
             total.backward(retain_graph=retain)  # type: ignore[no-untyped-call]
 
     def pairs(
@@ -252,13 +218,13 @@ class Balanced:
 
     def record(self, found: Found) -> StepRecord:
         """Return the step, with the factors as balancing weights."""
-        losses, weights = self.losses, found.weights
+        losses, weights = self.step.losses, found.weights
         factors = {} if weights is None else by_name(found.names, weights)
         terms = tuple([StepTerm(n, k, v.detach(), w, factors.get(n, b), c, d) for n, k, v, w, b, c, d in losses.terms])
         parts = [term.value.double() * (term.weight * term.balancing_weight) for term in terms if term.weight]
         total = torch.stack(parts).sum() if parts else torch.zeros(()) if terms else None
         norms, cosines = (None, None) if found.gramian is None else _geometry(found.gramian)
-        names = found.names or tuple(self.active)
+        names = found.names or tuple(self.step.active)
         balancing = BalancingRecord(self.method.name, names, weights, norms, cosines, found.engine, found.done)
         return StepRecord(terms, total, losses.absent, losses.absent_weights, balancing)
 
@@ -328,20 +294,9 @@ def fill(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
             seen.add(memory)
 
 
-def compiled_trunk(model: nn.Module) -> object:
-    """Return the trunk of a model that is compiled as a whole, if it names one."""
-    inner = unwrap(model)
-    whole = inner is not model or getattr(inner, "_compiled_call_impl", None) is not None
-    return getattr(inner, "trunk", None) if whole else None
-
-
 def by_name(names: Iterable[str], weights: Tensor) -> dict[str, float | Tensor]:
     """Return factors by name: numbers where the host has them, else tensors that stay on their device."""
     return dict(zip(names, weights.tolist() if weights.device == _CPU else weights.unbind(), strict=True))
-
-
-def _float(value: Tensor) -> Tensor:
-    return value.float() if value.dtype in HALF else value
 
 
 def _last_matrix(problem: Problem) -> Tensor:

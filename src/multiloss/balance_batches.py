@@ -16,6 +16,7 @@ from multiloss.core.errors import BalancingError
 from multiloss.core.losses import Losses
 from multiloss.core.records import StepRecord, StepTerm
 from multiloss.gradients.select import resolve_engine
+from multiloss.step_losses import StepLosses
 
 
 def run_batches(parts: Sequence[Balanced]) -> StepRecord:
@@ -37,12 +38,13 @@ def run_batches(parts: Sequence[Balanced]) -> StepRecord:
         raise BalancingError(f"{method.name}: expected the losses of {batches} in a step, found a list of {len(parts)}")
     if len(parts) == 1:
         return parts[0].run()
-    names = [name for name in parts[0].active if all(name in part.active for part in parts)]
-    problems = [part.problem(names) for part in parts] if names else []
+    names = [name for name in parts[0].step.active if all(name in part.step.active for part in parts)]
+    problems = [part.step.problem(names) for part in parts] if names else []
     seen = problems[0].names if problems else ()
-    whole = Balanced(mean_losses([part.losses for part in parts]), method)
-    whole.active = {term.name: term.value * term.weight for term in whole.losses.terms if term.name in seen}
-    whole.scaler, whole.scale, whole.device = parts[0].scaler, parts[0].scale, parts[0].device
+    step = StepLosses(mean_losses([part.step.losses for part in parts]))
+    step.active = {term.name: term.value * term.weight for term in step.losses.terms if term.name in seen}
+    step.scaler, step.scale, step.device = parts[0].step.scaler, parts[0].step.scale, parts[0].step.device
+    whole = Balanced(step, method)
     found = Found((), None, done="no two losses share a parameter: nothing to balance")
     if seen:
         gradients = [resolve_engine("sequential")(p, retain_graph=True) for p in problems]
@@ -59,8 +61,8 @@ def run_batches(parts: Sequence[Balanced]) -> StepRecord:
         done = f"{len(parts)} batches{f'; {method.note}' if method.note else ''}"
         found = Found(seen, weights, (first @ first.T).cpu().numpy(), "sequential", done)
     for part in parts:
-        part.penalty = part.penalty if part is parts[-1] else None
-        rest = [value / len(parts) for name, value in part.active.items() if name not in seen]
+        part.step.penalty = part.step.penalty if part is parts[-1] else None
+        rest = [value / len(parts) for name, value in part.step.active.items() if name not in seen]
         part.differentiate(rest, part.retain_graph)
     return whole.record(found)
 

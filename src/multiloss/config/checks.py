@@ -166,6 +166,14 @@ def threads(value: Any) -> Any:
     return value
 
 
+def watch_gradients(value: Any) -> Any:
+    """Check when gradients are watched."""
+    from multiloss.training.watch import steps_between
+
+    steps_between(value)
+    return value
+
+
 def outputs(value: Any) -> Any:
     """Read the outputs: a mapping, or a list of names."""
     if isinstance(value, list | tuple):

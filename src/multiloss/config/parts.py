@@ -148,6 +148,7 @@ def build_trainer(
         build_objective(config),
         balancing=config.balancing,
         engine=config.engine,
+        watch_gradients=training.watch_gradients,
         optimizer=training.optimizer,
         lr=training.lr,
         clip=training.clip,

@@ -118,6 +118,11 @@ class TrainingConfig(Part):
     on_nonfinite: Annotated[
         Literal["raise", "skip"], Field(description="what to do at NaN: raise, or skip the loss in that step")
     ] = "raise"
+    watch_gradients: Annotated[
+        str,
+        BeforeValidator(checks.watch_gradients),
+        Field(description="when to see which loss moves the trunk: auto, never or every 100 steps"),
+    ] = "auto"
     checkpoint_seconds: Annotated[float, Field(ge=0, description="time between two checkpoints")] = 30.0
 
 

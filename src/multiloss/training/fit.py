@@ -37,6 +37,7 @@ from multiloss.training.nonfinite import explain_nonfinite, nonfinite_gradients,
 from multiloss.training.optimizer import has_sparse
 from multiloss.training.run_log import RunLog
 from multiloss.training.signals import on_signal
+from multiloss.training.watch import GradientWatch
 
 OnNonfinite: TypeAlias = Literal["raise", "skip"]
 
@@ -74,6 +75,7 @@ class Fit:
         checkpoint_seconds: float,
         balancing: Balancing | None = None,
         engine: str = "auto",
+        watch_every: int | None = None,
     ) -> None:
         self.forward, self.optimizer, self.devices = forward, optimizer, forward.devices
         self.model: nn.Module = forward.model
@@ -96,6 +98,7 @@ class Fit:
         if balancing is not None:
             parts = {output: [t for t in terms if t.split("/")[0] == output] for output in self.objective.terms}
             balancing.expect([name for output, own in parts.items() for name in own or [output]])
+        self.watch = None if watch_every is None else GradientWatch(watch_every, len(self.objective.terms))
         self.clipped = torch.zeros((), device=self.devices.device)
         self.epoch_start_random: dict[str, Any] = {}
         self.keys = log_keys(self, terms)
@@ -140,11 +143,12 @@ class Fit:
             restore_fit(self, checkpoint.load(path))
         else:
             logger.warning("%s holds no checkpoint yet; training begins anew", self.folder)
-            self.run_log.rewind(1)
+            self.run_log.rewind(1, 0)
 
     def save(self) -> None:
         """Write the checkpoint, if there is a run folder, so that a later fit goes on from this very step."""
         if self.folder is not None:
+            self._read_watch()
             checkpoint.save(checkpoint_path(self.folder), fit_state(self))
         self._saved_at = time.monotonic()
 
@@ -175,6 +179,7 @@ class Fit:
             logs |= record_logs(held, metrics, "val_")
         logs |= learning_rates(self.optimizer)
         logs["seconds"] = time.perf_counter() - began
+        self._read_watch()
         self.history.rows.append(logs)
         self.history.ledgers += records
         if self.run_log is not None:
@@ -208,7 +213,11 @@ class Fit:
             self._recent.append((self.step, batch))
         if self.feed is not None:
             self.feed.before_backward(self.step)
+        if self.watch is not None:
+            self.watch.before_backward(self, losses[0])
         record = self._finite_step(losses) if skip else self._differentiate(losses)
+        if self.watch is not None:
+            self.watch.after_backward(self, record.balancing)
         if scaler is not None:
             scaler.unscale_(self.optimizer)
         if not skip:
@@ -270,6 +279,12 @@ class Fit:
         if recent and self.guard.tripped():
             self.guard.clear()
             raise explain_nonfinite(recent, self.forward, self._parameters, self.epoch, self.folder)
+
+    def _read_watch(self) -> None:
+        flows = [] if self.watch is None else self.watch.read(self)
+        self.history.flows += flows
+        if self.run_log is not None:
+            self.run_log.append_flows(flows)
 
     def _note_signal(self, number: int) -> None:
         self._signal = number

@@ -72,7 +72,7 @@ def restore_fit(fit: Fit, state: dict[str, Any]) -> None:
     fit.forward.progress = Progress(epoch, step, steps_per_epoch, fit.epochs)
     fit.said_penalty, fit.stopped = state["said_penalty"], state["stopped"]
     if fit.run_log is not None:
-        fit.history = fit.run_log.rewind(fit.epoch)
+        fit.history = fit.run_log.rewind(fit.epoch, fit.step)
 
 
 def _made_by(fit: Fit) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
+from multiloss.core.flow import GradientFlow
 from multiloss.core.records import LedgerRecord
 
 Logs: TypeAlias = dict[str, float | None]
@@ -16,6 +17,7 @@ class History:
     Attributes:
         rows: One mapping per epoch: `epoch, loss, <output>_loss, <output>_<metric>, val_..., lr, seconds`.
         ledgers: Every epoch's account, per split.
+        flows: What moved the shared parameters, in the steps that were watched.
         stopped: Why training ended before the last epoch asked for; `None` where it did not.
 
     Examples:
@@ -28,6 +30,7 @@ class History:
     def __init__(self) -> None:
         self.rows: list[Logs] = []
         self.ledgers: list[LedgerRecord] = []
+        self.flows: list[GradientFlow] = []
         self.stopped: str | None = None
 
     @property

@@ -6,22 +6,37 @@ import hashlib
 import json
 import platform
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from multiloss.balancing.base import Balancing
 from multiloss.core.errors import RunError
+from multiloss.core.flow import GradientFlow
 from multiloss.core.records import LedgerRecord
-from multiloss.core.run_files import FACTS, HISTORY, LEDGER, RUN_VERSION, finite, json_line, read_lines, write_whole
+from multiloss.core.run_files import (
+    FACTS,
+    GRADIENTS,
+    HISTORY,
+    LEDGER,
+    RUN_VERSION,
+    finite,
+    json_line,
+    read_lines,
+    write_whole,
+)
 from multiloss.data.batch import Source, TensorSource
+from multiloss.objective.objective import Objective
 from multiloss.training.checkpoint import LAST
 from multiloss.training.history import History, Logs
 
 
 class RunLog:
-    """Writes `history.jsonl` and `ledger.jsonl` of a run folder.
+    """Writes `history.jsonl`, `ledger.jsonl` and `gradients.jsonl` of a run folder.
 
     Args:
         folder: The run folder.
@@ -38,27 +53,35 @@ class RunLog:
         if resume and not (folder / FACTS).exists():
             raise RunError(f"{folder} holds no run to go on with. Fit without resume")
 
-    def rewind(self, epoch: int) -> History:
-        """Keep the lines before `epoch`, which is about to be done, and return them."""
+    def rewind(self, epoch: int, step: int) -> History:
+        """Keep the lines before `epoch` and before `step`, which are about to be done, and return them."""
         history = History()
         history.rows = [row for row in read_lines(self.folder / HISTORY) if row["epoch"] < epoch]
         ledgers = [line for line in read_lines(self.folder / LEDGER) if line["epoch"] < epoch]
+        flows = [line for line in read_lines(self.folder / GRADIENTS) if line["step"] < step]
         history.ledgers = [LedgerRecord.from_dict(line) for line in ledgers]
-        self._write(HISTORY, history.rows)
-        self._write(LEDGER, ledgers)
+        history.flows = [GradientFlow.from_dict(line) for line in flows]
+        for name, lines in ((HISTORY, history.rows), (LEDGER, ledgers), (GRADIENTS, flows)):
+            if lines or (self.folder / name).exists():
+                write_whole(self.folder / name, "".join(json_line(line) for line in lines).encode())
         return history
-
-    def _write(self, name: str, lines: list[Any]) -> None:
-        write_whole(self.folder / name, "".join(json_line(line) for line in lines).encode())
 
     def append(self, logs: Logs, ledgers: list[LedgerRecord]) -> None:
         """Add one epoch."""
-        for name, lines in ((HISTORY, [logs]), (LEDGER, [ledger.to_dict() for ledger in ledgers])):
-            try:
-                with (self.folder / name).open("a") as file:
-                    file.writelines(json_line(line) for line in lines)
-            except OSError as error:
-                raise RunError(f"could not write {self.folder / name}: {error.strerror}") from error
+        self._add(HISTORY, [logs])
+        self._add(LEDGER, [ledger.to_dict() for ledger in ledgers])
+
+    def append_flows(self, flows: list[GradientFlow]) -> None:
+        """Add watched steps."""
+        if flows:
+            self._add(GRADIENTS, [flow.to_dict() for flow in flows])
+
+    def _add(self, name: str, lines: Sequence[Mapping[str, Any]]) -> None:
+        try:
+            with (self.folder / name).open("a") as file:
+                file.writelines(json_line(line) for line in lines)
+        except OSError as error:
+            raise RunError(f"could not write {self.folder / name}: {error.strerror}") from error
 
 
 def write_run_json(folder: Path, facts: dict[str, Any]) -> None:
@@ -84,6 +107,20 @@ def write_facts(
         "data_fingerprint": fingerprint(tensors) if tensors else None,
     }
     write_run_json(folder, own)
+
+
+def what_is_trained(objective: Objective, optimizer: Optimizer, balancing: Balancing | None) -> dict[str, Any]:
+    """Return losses, weights, optimiser and balancing method in plain words."""
+    group, weights = optimizer.param_groups[0], objective.loss_weights
+    outputs: dict[str, Any] = {name: {"loss": term.loss.name} for name, term in objective.terms.items()}
+    for name, own in outputs.items():
+        own["weight"] = weight if isinstance(weight := weights.get(name), int | float) else None  # None: a schedule
+    decay = group.get("weight_decay", 0)
+    return {
+        "outputs": outputs,
+        "optimizer": {"name": type(optimizer).__name__, "lr": float(group["lr"]), "weight_decay": decay},
+        "balancing": None if balancing is None else balancing.name,
+    }
 
 
 def fingerprint(tensors: dict[str, Tensor]) -> str:
