@@ -95,6 +95,7 @@ from multiloss.training.callbacks import BestCheckpoint, Callback, EarlyStopping
 from multiloss.training.cost import cost
 from multiloss.training.dry_run import dry_run
 from multiloss.training.history import History
+from multiloss.training.suggest import WeightSuggestion, suggest_weights
 from multiloss.training.tables import predict_table, table_model
 from multiloss.training.trainer import Trainer
 
@@ -180,6 +181,7 @@ __all__ = [
     "Uncertainty",
     "UncertaintyRevised",
     "UncertaintySoft",
+    "WeightSuggestion",
     "__version__",
     "backward",
     "constant",
@@ -197,5 +199,6 @@ __all__ = [
     "ramp",
     "read_table",
     "resolve_balancing",
+    "suggest_weights",
     "table_model",
 ]

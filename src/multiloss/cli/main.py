@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from multiloss.cli import demo, evaluate, explain, fit, init, methods, predict
+from multiloss.cli import demo, evaluate, explain, fit, init, methods, predict, weights
 from multiloss.cli.show import Notes, complain
 from multiloss.core.errors import BalancingError, ConfigError, DataError, ModelError, MultilossError, ObjectiveError
 
@@ -30,6 +30,7 @@ app.command("predict", short_help="Predict every output of a table.")(predict.pr
 app.command("evaluate", short_help="Measure a trained model on a table.")(evaluate.evaluate)
 app.command("explain", short_help="Show what the loss of a run was made of.")(explain.explain)
 app.command("methods", short_help="List the balancing methods, or measure their price.")(methods.methods)
+app.command("weights", short_help="Suggest loss weights, each with its reason.")(weights.weights)
 app.command("init", short_help="Print a commented configuration for a table.")(init.init)
 app.command("demo", short_help="Train on a table that scikit-learn ships.")(demo.demo)
 
