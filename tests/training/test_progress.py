@@ -133,3 +133,15 @@ def test_progress_goes_to_standard_error_and_can_be_turned_off(capsys: pytest.Ca
     make_trainer(make_model(), progress=False).fit(make_data(), epochs=2)
     found = capsys.readouterr()
     assert found.out == found.err == ""
+
+
+def test_shares_of_the_total_and_of_the_gradient_are_small_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    text, history = shown(True, monkeypatch)
+    plain = ANSI.sub("", text)
+    table = {line.split()[0]: line for line in plain[plain.rindex("epoch 3/3, ") :].splitlines()[1:] if line.strip()}
+    ledger, flow = history.ledger(), history.flows[-1]
+    for name in ("price", "kind", "sold"):
+        share = ledger[name].share
+        assert share is not None and f"{100 * share:.0f} %" in table[name]
+        assert table[name].index(f" {100 * flow.norm_shares[name]:.0f} %") > table[name].index(f"{100 * share:.0f} %")
+    assert f"{100 * ledger.penalty / ledger.total:.0f} %" in table["penalty"] and "█" in table["price"]

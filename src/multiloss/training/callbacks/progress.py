@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from multiloss.core.records import digits
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from multiloss.training.fit import Fit
 
 REDRAW_SECONDS = 0.1
-METRICS_WIDTH = 36  # characters of an output's metrics that share a line, so that 80 columns are enough
+METRICS_WIDTH, BESIDE_BARS = 36, 28  # characters of metrics that share a line, so that 80 columns are enough
 
 
 class ProgressDisplay(Callback):
@@ -88,7 +89,13 @@ class ProgressDisplay(Callback):
         self._live.update(shown, refresh=True)
 
     def _table(self, fit: Fit) -> Any:
-        return logs_table(fit.history.rows[-1], fit.objective.outputs, fit.epochs)
+        ledger = fit.history.ledger()
+        shares: dict[str, float] = {}
+        for term in ledger:
+            name = term.name.split("/")[0] if term.kind == "loss" else term.kind
+            shares[name] = shares.get(name, 0.0) + (term.share or 0.0)
+        flow = fit.history.flows[-1].norm_shares if fit.history.flows else {}
+        return logs_table(fit.history.rows[-1], fit.objective.outputs, fit.epochs, shares, flow)
 
 
 def _epoch(fit: Fit) -> str:
@@ -105,8 +112,21 @@ def plain_line(fit: Fit, logs: Logs) -> str:
     return f"epoch {fit.epoch}/{fit.epochs}  {shown}  {logs['seconds'] or 0:.2f} s"
 
 
-def logs_table(logs: Logs, outputs: tuple[str, ...], epochs: int) -> Any:
+def logs_table(
+    logs: Logs,
+    outputs: tuple[str, ...],
+    epochs: int,
+    shares: Mapping[str, float] | None = None,
+    gradients: Mapping[str, float] | None = None,
+) -> Any:
     """Return a table that fits a narrow terminal: a row for each output, training beside validation.
+
+    Args:
+        logs: Of one epoch.
+        outputs: Their names.
+        epochs: How many there will be.
+        shares: Share of the training total by output, and `penalty`.
+        gradients: Share of the norms of the shared parameters' gradients by output, and `penalty`.
 
     Examples:
         >>> from rich.console import Console
@@ -117,6 +137,14 @@ def logs_table(logs: Logs, outputs: tuple[str, ...], epochs: int) -> Any:
                  loss  val loss  metrics: training / validation
         a      1.5000    2.0000  mae 0.9000 / 1.0000
         total  1.5000    2.0000
+        >>> two = {"epoch": 2, "loss": 1.5, "a_loss": 1.0, "b_loss": 0.5, "lr": 0.1, "seconds": 3.0}
+        >>> shares, flow = {"a": 0.667, "b": 0.333}, {"a": 0.03, "b": 0.97}
+        >>> Console(width=60).print(logs_table(two, ("a", "b"), 5, shares, flow))
+        epoch 2/5, 3.00 s, lr 0.1
+                 loss  share     gradient  metrics
+        a      1.0000  ██  67 %  ▏   3 %
+        b      0.5000  █   33 %  ██▉ 97 %
+        total  1.5000
     """
     from rich.table import Table
 
@@ -127,6 +155,9 @@ def logs_table(logs: Logs, outputs: tuple[str, ...], epochs: int) -> Any:
     table.add_column("loss", justify="right", no_wrap=True)
     if held:
         table.add_column("val loss", justify="right", no_wrap=True)
+    bars = {title: part for title, part in (("share", shares), ("gradient", gradients)) if part and len(part) > 1}
+    for title in bars:
+        table.add_column(title, no_wrap=True)
     table.add_column("metrics: training / validation" if held else "metrics")
 
     def numbers(key: str) -> list[str]:
@@ -135,8 +166,9 @@ def logs_table(logs: Logs, outputs: tuple[str, ...], epochs: int) -> Any:
     def row(label: str, loss: str, others: dict[str, str]) -> None:
         cells = numbers(loss) or [""] * (1 + held)
         parts = [f"{name} {' / '.join(numbers(key))}" for name, key in others.items()]
-        wide = sum(map(len, parts)) > METRICS_WIDTH
-        table.add_row(label, *cells, ("\n" if wide else ", ").join(parts))
+        wide = sum(map(len, parts)) > (BESIDE_BARS if bars else METRICS_WIDTH)
+        shown = [bar(part[label]) if label in part else "" for part in bars.values()]
+        table.add_row(label, *cells, *shown, ("\n" if wide else ", ").join(parts))
 
     for name in outputs:
         own = _own_keys(logs, name, outputs)
@@ -145,6 +177,18 @@ def logs_table(logs: Logs, outputs: tuple[str, ...], epochs: int) -> Any:
         row("penalty", "penalty", {})
     row("total", "loss", {"without penalty": "val_task_loss"} if held and "penalty" in logs else {})
     return table
+
+
+def bar(share: float) -> str:
+    """Return a share as a bar of three characters, and in words.
+
+    Examples:
+        >>> bar(0.5), bar(0.999), bar(-0.1)
+        ('█▌  50 %', '███ 100 %', '    -10 %')
+    """
+    eighths = round(8 * 3 * min(max(share, 0.0), 1.0))
+    cells = "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]
+    return f"{cells:3} {100 * share:.0f} %"
 
 
 def _own_keys(logs: Logs, name: str, outputs: tuple[str, ...]) -> dict[str, str]:
