@@ -16,7 +16,7 @@ class TrainerContender:
 
     name = "multiloss"
 
-    def __init__(self, task: Task, threads: int) -> None:
+    def __init__(self, task: Task, threads: int, watch_gradients: str = "auto") -> None:
         self.task, self.threads, self.calls = task, threads, 0
         objective = ml.Objective(
             loss={name: output.loss for name, output in task.outputs.items()},
@@ -31,6 +31,7 @@ class TrainerContender:
             device="cpu",
             threads=threads,
             progress=False,
+            watch_gradients=watch_gradients,
         )
         self.data = _pair(task.inputs, task.targets)
         self.validation = None if task.validation is None else _pair(*task.validation)

@@ -21,7 +21,10 @@ def shown(terminal: bool, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tu
     monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=80, color_system="standard" if terminal else None)
-    trainer = make_trainer(make_model(), make_objective(penalty=0.01), callbacks=[ProgressDisplay(console)])
+    display = ProgressDisplay(console)
+    trainer = make_trainer(
+        make_model(), make_objective(penalty=0.01), callbacks=[display], watch_gradients="every 2 steps"
+    )
     history = trainer.fit(make_data(40, missing=0.1), epochs=3, batch_size=8, **options)
     return out.getvalue(), history
 

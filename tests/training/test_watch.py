@@ -34,8 +34,8 @@ def test_training_is_the_same_watched_or_not() -> None:
 def test_every_nth_step_is_recorded_with_its_place(tmp_path: Path) -> None:
     trainer = make_trainer(make_model(), make_objective(penalty=0.01), watch_gradients="every 3 steps", out=tmp_path)
     history = trainer.fit(make_data(), epochs=4, batch_size=16)  # 53 rows: 4 steps an epoch
-    assert [(flow.epoch, flow.step) for flow in history.flows] == [(1, 0), (1, 3), (2, 6), (3, 9), (4, 12), (4, 15)]
-    assert [line["step"] for line in lines(tmp_path)] == [0, 3, 6, 9, 12, 15]
+    assert [(flow.epoch, flow.step) for flow in history.flows] == [(1, 2), (2, 5), (3, 8), (3, 11), (4, 14)]
+    assert [line["step"] for line in lines(tmp_path)] == [2, 5, 8, 11, 14]
     assert RunRecords.read(tmp_path).flows == history.flows
     first = history.flows[0]
     assert first.losses == ("price", "kind", "sold") and [layer.name for layer in first.layers] == ["trunk.0"]
@@ -43,7 +43,7 @@ def test_every_nth_step_is_recorded_with_its_place(tmp_path: Path) -> None:
 
 
 def test_the_first_step_is_that_of_a_bare_loop() -> None:
-    trainer = make_trainer(make_model(), make_objective(), watch_gradients="every 100 steps")
+    trainer = make_trainer(make_model(), make_objective(), watch_gradients="every step")
     x, targets = make_data()
     watched = trainer.fit((x, targets), epochs=1, batch_size=len(x)).flows[0]
     model = make_model()
@@ -96,10 +96,10 @@ def test_resuming_gives_the_lines_of_a_fit_that_never_stopped(tmp_path: Path) ->
 
     trainer("whole").fit(make_data(), epochs=3, batch_size=16)
     trainer("cut", Stop()).fit(make_data(), epochs=3, batch_size=16)
-    assert [line["step"] for line in lines(tmp_path / "cut")] == [0, 2, 4]
+    assert [line["step"] for line in lines(tmp_path / "cut")] == [1, 3, 5]
     history = trainer("cut").fit(make_data(), epochs=3, batch_size=16, resume=True)
     assert lines(tmp_path / "cut") == lines(tmp_path / "whole")
-    assert [flow.step for flow in history.flows] == [0, 2, 4, 6, 8, 10]
+    assert [flow.step for flow in history.flows] == [1, 3, 5, 7, 9, 11]
 
 
 class Refusing(torch.autograd.Function):

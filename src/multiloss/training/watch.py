@@ -44,7 +44,7 @@ def steps_between(spec: str | None) -> int | None:
 
 
 class GradientWatch:
-    """Looks at the gradients of every n-th step; what it saw stays on the device until it is read.
+    """Looks at the gradients of every n-th step, the n-th first; what it saw stays on the device until it is read.
 
     Training is not changed by it: parameters, gradients and random states are as without.
 
@@ -62,7 +62,7 @@ class GradientWatch:
     def before_backward(self, fit: Fit, losses: Losses) -> None:
         """Measure the losses' gradients, if it is time."""
         self._pending = None
-        if not self.every or fit.step % self.every:
+        if not self.every or (fit.step + 1) % self.every:
             return
         step = StepLosses(losses, model=fit.model, scaler=fit.devices.scaler)
         if not step.active:
