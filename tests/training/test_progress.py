@@ -145,6 +145,6 @@ def test_shares_of_the_total_and_of_the_gradient_are_small_bars(monkeypatch: pyt
     ledger, flow = history.ledger(), history.flows[-1]
     for name in ("price", "kind", "sold"):
         share = ledger[name].share
-        assert share is not None and f"{100 * share:.0f} %" in table[name]
-        assert table[name].index(f" {100 * flow.norm_shares[name]:.0f} %") > table[name].index(f"{100 * share:.0f} %")
+        assert share is not None
+        assert re.findall(r"(\d+) %", table[name]) == [f"{100 * part:.0f}" for part in (share, flow.norm_shares[name])]
     assert f"{100 * ledger.penalty / ledger.total:.0f} %" in table["penalty"] and "█" in table["price"]
