@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -234,3 +235,25 @@ def test_losses_that_cancel_each_other_have_no_shares() -> None:
     flow = ml.gradient_flow({"up": w.sum(), "down": (1 - w).sum()})
     assert flow.shares == {} and flow.norm_shares == {"up": 0.5, "down": 0.5} and flow.conflict_rate == 1.0
     assert flow.condition_number is None
+
+
+@pytest.mark.slow
+def test_a_model_compiled_as_a_whole_is_watched_at_its_trunk() -> None:
+    heads = {"a": ml.RegressionHead(6), "b": ml.RegressionHead(6)}
+    model, x, targets = make(ml.HardSharing(ml.MLP(5, [6]), heads))
+    own = {"a": targets["a"][:, 0], "b": targets["c"][:, 0]}
+    objective = ml.Objective("mse", penalties=[ml.L2(0.01)])
+    plain = ml.gradient_flow(objective(model(x), own, model=model), model)
+    compiled: Any = torch.compile(model, backend="aot_eager")
+    flow = ml.gradient_flow(objective(compiled(x), own, model=model), compiled)
+    assert flow.norms == pytest.approx(plain.norms) and flow.heads == pytest.approx(plain.heads)
+    assert flow.reach == (Reach(("a", "b"), 36, ("trunk.0",)),)  # who reaches the heads, its graph does not say
+
+
+def test_a_gradient_scaler_changes_nothing() -> None:
+    model, x, targets = make(Branches())
+    losses = ml.Objective("mse", penalties=[ml.L2(0.01)])(model(x), targets, model=model)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaled, plain = (watch_step(StepLosses(losses, model=model, scaler=s)).read() for s in (scaler, None))
+    assert scaled is not None and plain is not None
+    assert scaled.norms == pytest.approx(plain.norms) and scaled.heads == pytest.approx(plain.heads)

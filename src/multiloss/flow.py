@@ -13,6 +13,7 @@ from multiloss.core.errors import NonFiniteError
 from multiloss.core.flow import PENALTY, GradientFlow, Reach
 from multiloss.gradients.base import Problem
 from multiloss.gradients.graph import walk
+from multiloss.gradients.problem import merged_node
 from multiloss.gradients.select import resolve_engine
 from multiloss.nn.base import unwrap
 from multiloss.step_losses import StepLosses
@@ -130,7 +131,9 @@ def _reach(problem: Problem, alone: Mapping[str, list[Tensor]], names: Mapping[i
     reached: dict[int, tuple[Tensor, list[str]]] = {}
     for tensor, losses in zip(problem.shared, problem.reach, strict=True):
         reached[id(tensor)] = tensor, [problem.names[k] for k in losses]
-    for name, own in (*zip(problem.names, problem.own, strict=True), *alone.items()):
+    # a model compiled as a whole is one node of the graph: what lies behind it seems to be everybody's
+    heads = () if merged_node(problem.graph) is not None else zip(problem.names, problem.own, strict=True)
+    for name, own in (*heads, *alone.items()):
         for tensor in own:
             reached.setdefault(id(tensor), (tensor, []))[1].append(name)
     groups: dict[tuple[str, ...], list[Tensor]] = {}
