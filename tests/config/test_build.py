@@ -170,6 +170,19 @@ def test_splits_by_group_and_by_time(table: Path) -> None:
     assert not homes[0] & homes[1] and not homes[0] & homes[2] and not homes[1] & homes[2]
 
 
+def test_a_split_of_its_own_seed_and_columns_is_the_same_for_every_output_and_seed(table: Path) -> None:
+    def prices(outputs: list[str], *overrides: str) -> list[float]:
+        inputs = "inputs=[size, day]"
+        held = experiment(table, outputs, inputs, *overrides).parts["test"].inputs["numbers"]
+        return sorted(round(float(size), 3) for size in held[:, 0])
+
+    kinds = "split.outputs={price: regression, grade: ordinal, sold: binary}"
+    same = ("split.seed=3", kinds)
+    whole = prices(["price", "grade", "sold"], "split.seed=3", "outputs.grade.kind=ordinal")
+    assert prices(["price"], *same) == prices(["sold"], *same, "training.seed=9") == whole
+    assert prices(["price"], "split.seed=3") != whole != prices(["price"], kinds, "split.seed=4")
+
+
 def test_the_best_epoch_is_kept_and_early_stopping_stops(table: Path) -> None:
     early = "training.early_stopping={monitor: val_price_mae, patience: 2}"
     overrides = ["training.epochs=200", "training.lr=0.3", early, "training.monitor=val_price_mae"]

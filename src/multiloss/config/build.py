@@ -178,10 +178,10 @@ def prepare(config: Config, folder: str | Path, *, progress: bool = True) -> Exp
     own = config.split
     split = split_rows(
         frame,
-        plans,
+        plans if own.outputs is None else own.outputs,
         validation=own.validation,
         test=own.test,
-        seed=config.training.seed,
+        seed=config.training.seed if own.seed is None else own.seed,
         method=own.method,
         column=own.column,
     )

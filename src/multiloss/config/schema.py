@@ -54,6 +54,11 @@ class SplitConfig(Part):
     column: Annotated[str | None, Field(description="the group or the time of a row")] = None
     validation: Annotated[Share, Field(description="share of the rows, 0 for none")] = 0.15
     test: Annotated[Share, Field(description="share of the rows, 0 for none")] = 0.15
+    seed: Annotated[int | None, Field(ge=0, description="decides which rows; null: training.seed")] = None
+    outputs: Annotated[
+        dict[str, Kind] | None,
+        Field(description="kinds of the columns whose labels every part gets its share of; null: the outputs"),
+    ] = None
 
     @model_validator(mode="after")
     def _fits(self) -> SplitConfig:
@@ -95,7 +100,7 @@ class TrainingConfig(Part):
     ] = 0.001
     epochs: Annotated[int, Field(ge=1, description="passes over the training rows")] = 50
     batch_size: Annotated[int, Field(ge=1, description="rows in a batch")] = 32
-    seed: Annotated[int, Field(ge=0, description="decides split, start, order and dropout")] = 0
+    seed: Annotated[int, Field(ge=0, description="decides start, order and dropout, and the split")] = 0
     clip: Annotated[float | None, Field(gt=0, description="largest norm of the gradient, or null")] = None
     early_stopping: Annotated[
         EarlyStoppingConfig | None, Field(description="null, or {monitor: val_task_loss, patience: 10}")
