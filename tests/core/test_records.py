@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiloss.core.records import LedgerRecord, TermKind, TermRecord, digits, exact_sum
+from multiloss.core.run_files import json_line
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 NAMES = st.text(min_size=1, max_size=8)
@@ -136,3 +137,10 @@ def test_exact_sum_is_rounded_once(numbers: list[float]) -> None:
 )
 def test_exact_sum_of_what_is_not_finite(numbers: list[float], finite: bool) -> None:
     assert math.isfinite(exact_sum(numbers)) == finite
+
+
+def test_a_total_that_was_not_finite_comes_back_as_nan() -> None:
+    line = TermRecord("a", "loss", None, 1.0, 1.0, math.nan, None, 3)
+    record = LedgerRecord(math.inf, (line,), 1, split="train")
+    back = LedgerRecord.from_dict(json.loads(json_line(record.to_dict())))
+    assert math.isnan(back.total) and math.isnan(back["a"].contribution) and back["a"].value is None

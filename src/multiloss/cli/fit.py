@@ -31,14 +31,22 @@ def fit(
     seed: Annotated[int | None, typer.Option(help="Decides split, start, order and dropout.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Run folder; runs/<table>-<n> by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run folder RUN.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve the report while it grows, and print its address.")
+    ] = False,
 ) -> None:
     """Train a model on a table, and write down what its loss was made of."""
+    from contextlib import nullcontext
+
+    from multiloss.cli.watch import watching
     from multiloss.config.build import prepare
 
     changes = _flags(loss, weights, epochs, batch_size, seed) + list(overrides or ())
     config = _config(source, changes, outputs, resume)
     folder = _same_folder(source, out) if resume else free_folder(out, Path(config.table).stem)
-    train(prepare(config, folder), resume=resume)
+    experiment = prepare(config, folder)
+    with watching(folder) if watch else nullcontext():
+        train(experiment, resume=resume)
 
 
 def train(experiment: Experiment, resume: bool = False) -> None:

@@ -124,9 +124,10 @@ class LedgerRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LedgerRecord:
-        """Return the record that `to_dict` wrote."""
-        terms = tuple(TermRecord(**term) for term in data["terms"])
-        return cls(**{**data, "terms": terms, "outside": tuple(data["outside"])})
+        """Return the record that `to_dict` wrote; JSON's null for a total or a contribution was NaN or infinity."""
+        terms = tuple(TermRecord(**{**term, "contribution": _number(term["contribution"])}) for term in data["terms"])
+        own = {"total": _number(data["total"]), "terms": terms, "outside": tuple(data["outside"])}
+        return cls(**{**data, **own})
 
     def __getitem__(self, name: str) -> TermRecord:
         for term in self.terms:
@@ -152,6 +153,10 @@ class LedgerRecord:
         where = f"epoch {self.epoch}  " if self.epoch is not None else ""
         where += f"{self.split}  " if self.split not in (None, "train") else ""
         return f"{where}total {digits(self.total)} = {' + '.join(parts) or '0 (no term had a label)'}"
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _addend(term: TermRecord) -> str:

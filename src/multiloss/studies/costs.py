@@ -1,0 +1,198 @@
+"""What one model costs beside several: parameters, arithmetic, time and memory, measured in turns in one run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from multiloss.config.build import prepare
+from multiloss.config.parts import build_trainer
+from multiloss.config.schema import Config
+from multiloss.data.schema import EncodedTable
+from multiloss.training.devices import count_operations, use_threads
+from multiloss.training.forward import evaluating
+from multiloss.training.memory import peak_memory
+from multiloss.training.trainer import Trainer
+
+ROUNDS = 9
+BATCH = 1000
+SECONDS = 0.02  # what takes less is repeated for as long
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number and how far it spreads over the rounds.
+
+    Args:
+        value: The median.
+        low: The lower quartile of the rounds.
+        high: The upper quartile.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a variant costs: one model, or one for each output together.
+
+    Args:
+        models: How many models.
+        parameters: Numbers that are trained.
+        multiply_adds: Of a forward pass of one row, matrix products alone.
+        epoch_seconds: One epoch of training, all models.
+        row_seconds: Prediction of one row, all models.
+        batch_seconds: Prediction of `BATCH` rows, all models.
+        memory: Bytes of all parameters and of the largest forward pass of `BATCH` rows.
+        epoch_ratio, row_ratio, batch_ratio: To the separate models, pair by pair of the rounds.
+    """
+
+    models: int
+    parameters: int
+    multiply_adds: float
+    epoch_seconds: Measured
+    row_seconds: Measured
+    batch_seconds: Measured
+    memory: int
+    epoch_ratio: Measured
+    row_ratio: Measured
+    batch_ratio: Measured
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers, as `costs.json` holds them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Cost:
+        """Return what `to_dict` wrote."""
+        own: dict[str, Any] = {key: Measured(**v) if isinstance(v, dict) else v for key, v in data.items()}
+        return cls(**own)
+
+
+def measure_costs(
+    variants: Mapping[str, Sequence[Config]], *, base: str = "separate", rounds: int = ROUNDS
+) -> dict[str, Cost]:
+    """Measure every variant in turns, one thread, so that a drift of the machine meets all alike.
+
+    Args:
+        variants: The configurations of each variant's models; those of one seed.
+        base: The variant that ratios are to.
+        rounds: How often each is measured.
+    """
+    with use_threads(1):
+        contenders = {name: _Contender(configs) for name, configs in variants.items()}
+        for contender in contenders.values():
+            contender.epoch()  # what is done once only
+        kinds: dict[str, Callable[[_Contender], float]] = {
+            "epoch": lambda c: _seconds(c.epoch, at_least=0.0),
+            "row": lambda c: _seconds(lambda: c.predict(1)),
+            "batch": lambda c: _seconds(lambda: c.predict(BATCH)),
+        }
+        times = {kind: _in_turns(contenders, work, rounds) for kind, work in kinds.items()}
+        return {
+            name: Cost(
+                models=len(contender.trainers),
+                parameters=sum(p.numel() for t in contender.trainers for p in t.model.parameters()),
+                multiply_adds=contender.multiply_adds(),
+                memory=contender.memory(),
+                epoch_seconds=_measured(times["epoch"][name]),
+                row_seconds=_measured(times["row"][name]),
+                batch_seconds=_measured(times["batch"][name]),
+                epoch_ratio=_measured(times["epoch"][name] / times["epoch"][base]),
+                row_ratio=_measured(times["row"][name] / times["row"][base]),
+                batch_ratio=_measured(times["batch"][name] / times["batch"][base]),
+            )
+            for name, contender in contenders.items()
+        }
+
+
+class _Contender:
+    """The models of one variant, ready to train and to predict."""
+
+    def __init__(self, configs: Sequence[Config]) -> None:
+        self.configs = list(configs)
+        self.trainers: list[Trainer] = []
+        self.tables: list[dict[str, EncodedTable]] = []
+        for config in configs:
+            with tempfile.TemporaryDirectory() as folder:
+                experiment = prepare(config, Path(folder) / "run", progress=False)
+            quiet = config.model_copy(update={"training": config.training.model_copy(update={"threads": 1})})
+            self.trainers.append(build_trainer(quiet, experiment.model))
+            self.tables.append(experiment.parts)
+
+    def epoch(self) -> None:
+        for config, trainer, parts in zip(self.configs, self.trainers, self.tables, strict=True):
+            train, held = parts["train"], parts.get("validation")
+            trainer.fit(
+                (train.inputs, train.targets),
+                validation=None if held is None else (held.inputs, held.targets),
+                batch_size=config.training.batch_size,
+                sample_weight=train.sample_weight or None,
+            )
+
+    def predict(self, rows: int) -> None:
+        for trainer, parts in zip(self.trainers, self.tables, strict=True):
+            with evaluating(trainer.model), torch.inference_mode():
+                trainer.caller(_first(parts["train"], rows, trainer.devices.device))
+
+    def multiply_adds(self) -> float:
+        found = 0.0
+        for trainer, parts in zip(self.trainers, self.tables, strict=True):
+            with evaluating(trainer.model), torch.inference_mode(), count_operations(trainer.model) as counts:
+                trainer.caller(_first(parts["train"], 1, trainer.devices.device))
+            found += sum(counts) / 2
+        return found
+
+    def memory(self) -> int:
+        held = sum(p.numel() * p.element_size() for trainer in self.trainers for p in trainer.model.parameters())
+        passes = []
+        for trainer, parts in zip(self.trainers, self.tables, strict=True):
+            inputs = _first(parts["train"], BATCH, trainer.devices.device)
+            with evaluating(trainer.model), torch.inference_mode():
+                passes.append(peak_memory(partial(trainer.caller, inputs), trainer.devices.device))
+        return held + max(passes)
+
+
+def _first(table: EncodedTable, rows: int, device: torch.device) -> dict[str, Tensor]:
+    """Return as many rows, from the beginning again where the table has fewer."""
+    at = torch.arange(rows) % table.rows
+    return {name: value[at].to(device) for name, value in table.inputs.items()}
+
+
+def _in_turns(
+    contenders: Mapping[str, _Contender], work: Callable[[_Contender], float], rounds: int
+) -> dict[str, np.ndarray]:
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    names = list(contenders)
+    for turn in range(rounds):
+        for name in names if turn % 2 == 0 else names[::-1]:
+            seconds[name].append(work(contenders[name]))
+    return {name: np.array(own) for name, own in seconds.items()}
+
+
+def _seconds(work: Callable[[], object], at_least: float = SECONDS) -> float:
+    """Return the time of one call; short ones are repeated."""
+    calls, began = 0, time.perf_counter()
+    while True:
+        work()
+        calls += 1
+        passed = time.perf_counter() - began
+        if passed >= at_least:
+            return passed / calls
+
+
+def _measured(values: np.ndarray) -> Measured:
+    low, high = np.quantile(values, [0.25, 0.75])
+    return Measured(float(median(values)), float(low), float(high))
