@@ -1,0 +1,1 @@
+"""The formats of training logs, a file for each family; `diagnosis.training_log` chooses among them."""
