@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+LATE: dict[str, Callable[[], Any]] = {  # what stands above what `import multiloss` loads
+    "integrations": lambda: importlib.import_module("multiloss.integrations"),
+    "compare": lambda: importlib.import_module("multiloss.studies.compare").compare,
+}
+
+
 class _Package(ModuleType):
     """The package: loads torch with its first public name, so that `multiloss --help` does without."""
 
     def __getattr__(self, name: str) -> Any:
-        if name == "integrations":  # each of its modules imports its framework
-            return importlib.import_module("multiloss.integrations")
+        if name in LATE:
+            return LATE[name]()
         if name == "__all__" or not name.startswith("_"):
             api = importlib.import_module("multiloss.api")
             vars(self).update({public: getattr(api, public) for public in ("__all__", *api.__all__)})

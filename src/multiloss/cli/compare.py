@@ -1,0 +1,176 @@
+"""`multiloss compare`: one model or two, measured on a table of the user's own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from multiloss.studies.compare import Compared
+
+
+def compare(
+    source: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file with two outputs or more.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as table=PATH or training.epochs=50.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each variant.")] = 5,
+    balancing: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Balancing methods to try in the shared model.")
+    ] = None,
+    losses: Annotated[
+        list[str] | None, typer.Option(metavar="OUTPUT=A,B", help="Losses to try for an output; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The study's folder; studies/<table>-<n> by default.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that train side by side.")] = 1,
+    apply: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the configuration that the verdict recommends here.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write every measure of every run here too.")] = None,
+) -> None:
+    """Train one shared model and separate ones with the same rows, budget and seeds, and say what differs."""
+    import itertools
+
+    from multiloss.cli.show import say
+    from multiloss.config.load import listed_names, load_config
+    from multiloss.core.run_files import write_whole
+    from multiloss.studies.compare import compare as run_comparison
+    from multiloss.studies.compare import recommended_config
+    from multiloss.studies.table import write_csv
+
+    config = load_config(source, overrides or ())
+    names = (Path("studies") / f"{Path(config.table).stem}-{n}" for n in itertools.count(1))
+    folder = out or next(path for path in names if not path.exists())
+    print(f"study: {folder}; where it is interrupted, the same command with --out {folder} goes on", file=sys.stderr)
+    with _progress() as tell:
+        found = run_comparison(
+            config,
+            out=folder,
+            seeds=seeds,
+            balancing=[] if balancing is None else listed_names(balancing),
+            losses=_losses(losses or []),
+            workers=workers,
+            progress=tell,
+        )
+    _show(found)
+    if csv is not None:
+        write_csv(found.table, csv)
+    if apply is not None:
+        for name, text in recommended_config(found).items():
+            write_whole(apply / name, text.encode())
+            say(f"written: {apply / name}; train it with: multiloss fit {apply / name}")
+
+
+def _losses(given: list[str]) -> dict[str, list[str]]:
+    from multiloss.config.load import listed_names
+    from multiloss.core.errors import ConfigError
+
+    found: dict[str, list[str]] = {}
+    for pair in given:
+        name, equals, names = pair.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError([f"--losses: expected output=loss,loss, found {pair!r}"], "command line")
+        found.setdefault(name.strip(), []).extend(listed_names(names))
+    return found
+
+
+def _progress() -> Any:
+    """Return a context that shows how many runs are done, which are under way, and the time left."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def shown() -> Any:
+        if not sys.stderr.isatty():
+            yield _plain
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (BarColumn(24), MofNCompleteColumn(), TextColumn("runs"), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=None)
+
+            def tell(done: int, total: int, running: tuple[str, ...], left: float | None) -> None:
+                bar.update(task, total=total, completed=done, description=_state(running, left))
+
+            yield tell
+
+    return shown()
+
+
+def _plain(done: int, total: int, running: tuple[str, ...], left: float | None) -> None:
+    print(f"{done}/{total} runs  {_state(running, left)}", file=sys.stderr, flush=True)
+
+
+def _state(running: tuple[str, ...], left: float | None) -> str:
+    """Return what is under way and how long the rest may take.
+
+    Examples:
+        >>> _state(("shared/seed-0",), 125.0), _state((), None)
+        ('2 min 5 s left  shared/seed-0', '')
+    """
+    parts = []
+    if left is not None:
+        minutes, seconds = divmod(round(left), 60)
+        parts.append(f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left")
+    return "  ".join([*parts, *running[:2]])
+
+
+def _show(found: Compared) -> None:
+    from multiloss.cli.show import print_table, say
+
+    say(found.verdict.overall)
+    say()
+    marks = {"better": "better", "worse": "worse", "no difference": "="}
+    rows = [
+        (
+            own.output,
+            own.variant,
+            own.metric,
+            f"{own.gain.mean:+.1f} {own.unit}".rstrip(),
+            f"{own.gain.low:+.1f} to {own.gain.high:+.1f}",
+            f"{own.adjusted_p:.2g}",
+            marks[own.claim],
+        )
+        for own in found.verdict.outputs
+    ]
+    columns = ["output", "variant", "metric", "gain", "95 % interval", "p (Holm)", "against separate"]
+    print_table(columns, rows, right=columns[3:6])
+    say()
+    for own in found.verdict.outputs:
+        say(f"- {own.sentence}")
+    say()
+    _show_costs(found)
+    say()
+    say(f"recommended: {found.verdict.recommended}: {found.verdict.why}")
+    for run in found.runs:
+        if run.problem is not None:
+            say(f"{run.planned.name} has no result: {run.problem}")
+    for note in found.plan.settings["notes"]:
+        say(f"note: {note}")
+    say(f"study: {found.folder}")
+
+
+def _show_costs(found: Compared) -> None:
+    from multiloss.cli.show import print_table
+
+    rows = [
+        (
+            name,
+            str(cost.models),
+            f"{cost.parameters:,}",
+            f"{cost.multiply_adds:,.0f}",
+            f"{1e3 * cost.epoch_seconds.value:.0f} ms ({cost.epoch_ratio.value:.2f})",
+            f"{1e6 * cost.row_seconds.value:.0f} us ({cost.row_ratio.value:.2f})",
+            f"{1e3 * cost.batch_seconds.value:.2f} ms ({cost.batch_ratio.value:.2f})",
+            f"{cost.memory / 1e6:.2f} MB",
+        )
+        for name, cost in found.costs.items()
+    ]
+    columns = ["cost (x separate)", "models", "parameters", "multiply-adds", "epoch", "1 row", "1,000 rows", "memory"]
+    print_table(columns, rows, right=columns[1:])

@@ -1,0 +1,134 @@
+"""One model or two? Trains both, measures both, and says what the held-out rows show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from multiloss.config.load import load_config
+from multiloss.config.run_files import HEADING
+from multiloss.config.schema import Config
+from multiloss.core.errors import RunError
+from multiloss.core.run_files import write_whole
+from multiloss.studies.comparison import CostRatios
+from multiloss.studies.costs import Cost, measure_costs
+from multiloss.studies.evidence import compare_variants, diverged, flow_facts
+from multiloss.studies.plan import Plan
+from multiloss.studies.progress import StudyProgress
+from multiloss.studies.runner import DoneRun, run_plan
+from multiloss.studies.table import tidy, write_csv
+from multiloss.studies.variants import NARROW, SEPARATE, SHARED, compare_plan
+from multiloss.studies.verdict import StudyVerdict, judge
+
+if TYPE_CHECKING:
+    import polars as pl
+
+COSTS, VERDICT, TABLE = "costs.json", "verdict.json", "table.csv"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison that is done.
+
+    Args:
+        folder: The study's folder.
+        plan: What was planned.
+        runs: Every run.
+        costs: By variant: `shared`, `separate` and, where there is one, `separate-narrow`.
+        verdict: What it comes to.
+        table: Every measure of every run: variant, run, seed, output, part, measure, value.
+    """
+
+    folder: Path
+    plan: Plan
+    runs: list[DoneRun]
+    costs: dict[str, Cost]
+    verdict: StudyVerdict
+    table: pl.DataFrame
+
+    def __str__(self) -> str:
+        lines = [self.verdict.overall, *(own.sentence for own in self.verdict.outputs)]
+        return "\n".join([*lines, f"recommended: {self.verdict.recommended}: {self.verdict.why}"])
+
+
+def compare(
+    config: Config | str | Path,
+    *,
+    out: str | Path,
+    seeds: int = 5,
+    balancing: Sequence[str] = (),
+    losses: Mapping[str, Sequence[str]] | None = None,
+    workers: int = 1,
+    progress: StudyProgress | None = None,
+) -> Compared:
+    """Train one shared model and separate ones, with the same rows, budget and seeds, and say what differs.
+
+    What `multiloss.studies.variants.compare_plan` lists is trained into `out`; a comparison that was interrupted goes
+    on. The epoch that is kept, and the variant that is recommended, are chosen on the validation rows; the test rows
+    are used for the verdict alone. Costs are measured once, in turns, with one thread.
+
+    Args:
+        config: The shared model, or the path of its YAML file.
+        out: The study's folder: new, or of the same comparison.
+        seeds: Runs of each variant.
+        balancing: Balancing methods to try beside it.
+        losses: Other losses to try, by output.
+        workers: Processes that train side by side.
+        progress: Told how far it is.
+
+    Raises:
+        ConfigError, DataError: If the comparison cannot be made so; names all mistakes.
+        RunError: If the folder holds something else, or the comparison was interrupted.
+    """
+    own = config if isinstance(config, Config) else load_config(Path(config))
+    plan = compare_plan(own, seeds=seeds, balancing=balancing, losses=losses)
+    runs = run_plan(plan, out, workers=workers, progress=progress)
+    return conclude(plan, runs, Path(out))
+
+
+def conclude(plan: Plan, runs: list[DoneRun], folder: Path) -> Compared:
+    """Return what the runs of a comparison come to, and write it beside them."""
+    costs = _costs(plan, folder)
+    shared, separate = costs[SHARED], costs[SEPARATE]
+    verdict = judge(
+        compare_variants(plan, runs, "test"),
+        costs=CostRatios(separate.models, shared.epoch_ratio.value, shared.row_ratio.value),
+        flow=flow_facts(runs),
+        diverged=diverged(runs),
+        validation=compare_variants(plan, runs, "validation"),
+    )
+    table = tidy(runs)
+    write_csv(table, folder / TABLE)
+    write_whole(folder / VERDICT, f"{json.dumps(verdict.to_dict(), indent=1)}\n".encode())
+    return Compared(folder, plan, runs, costs, verdict, table)
+
+
+def recommended_config(found: Compared) -> dict[str, str]:
+    """Return the configurations that the verdict recommends, by file name: one, or one for each output."""
+    own = [run for run in found.plan.runs if run.variant == found.verdict.recommended and run.seed == 0]
+    if not own:
+        raise RunError(f"expected runs of {found.verdict.recommended}, found none in {found.folder}")
+    one = len(own) == 1
+    return {"config.yaml" if one else f"{run.outputs[0]}.yaml": HEADING + run.config.to_yaml() for run in own}
+
+
+def _costs(plan: Plan, folder: Path) -> dict[str, Cost]:
+    """Measure what variants cost, or read what was measured before."""
+    path = folder / COSTS
+    if path.exists():
+        try:
+            held: dict[str, Any] = json.loads(path.read_text())
+            return {name: Cost.from_dict(cost) for name, cost in held.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RunError(f"{path} is damaged ({error}). Delete it, and costs are measured again") from error
+    variants = [name for name in (SHARED, SEPARATE, NARROW) if name in plan.settings["variants"]]
+    configs = {
+        name: [run.config for run in plan.runs if run.variant == name and run.seed == plan.runs[0].seed]
+        for name in variants
+    }
+    found = measure_costs(configs)
+    write_whole(path, f"{json.dumps({name: cost.to_dict() for name, cost in found.items()}, indent=1)}\n".encode())
+    return found
