@@ -106,15 +106,35 @@ def test_every_figure_can_be_reached_by_the_keyboard_and_has_a_text(browser: Any
         assert wrong == []
 
 
-@pytest.mark.parametrize("names", [NAMES, HOSTILE, [f"a_rather_long_name_of_an_output_{i}" for i in range(30)]])
-def test_a_narrow_screen_is_not_overflown(browser: Any, tmp_path: Path, names: list[str]) -> None:
-    out = written(tmp_path, run(names, 25, moving=True, name="a" * 80))
+LONG_NAMES = [f"a_rather_long_name_of_an_output_{i}" for i in range(30)]
+
+
+@pytest.mark.parametrize("names, runs", [(NAMES, 1), (HOSTILE, 1), (LONG_NAMES, 1), (NAMES, 3)])
+def test_a_narrow_screen_is_not_overflown(browser: Any, tmp_path: Path, names: list[str], runs: int) -> None:
+    made = [run(names, 25, moving=True, name="a" * 80, weights={names[0]: 1.0 + i}) for i in range(runs)]
+    out = written(tmp_path, *made)
     with opened(browser, out, 390, has_touch=True, is_mobile=True) as (page, wrong):
         page.wait_for_function(WHOLE)
         for element in page.query_selector_all("summary"):
             element.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert page.evaluate("Math.max(...[...document.querySelectorAll('.panel')].map((p) => p.scrollWidth))") <= 390
+        assert wrong == []
+
+
+def test_drawings_fit_their_places_also_after_the_window_changed(browser: Any, tmp_path: Path) -> None:
+    made = [run(NAMES, 25, moving=True, weights={"price": 1.0 + i}) for i in range(3)]
+    fits = """[...document.querySelectorAll('.panel')].every((panel) =>
+        Math.abs(panel.querySelector('.main-svg').getBoundingClientRect().width - panel.clientWidth) < 1)"""
+    with opened(browser, written(tmp_path, *made)) as (page, wrong):
+        page.wait_for_function(WHOLE)
+        assert page.evaluate(fits)
+        page.set_viewport_size({"width": 700, "height": 850})
+        page.wait_for_function(fits)
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate("document.querySelector('#sections').clientWidth") == 660 and page.evaluate(fits)
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        page.wait_for_function(fits)
         assert wrong == []
 
 
@@ -151,7 +171,10 @@ def test_a_new_view_is_drawn_in_place_and_what_was_chosen_stays(browser: Any, tm
         view = build_view([run(NAMES, 40, moving=True)])
         assert "epoch 4, training" not in json.dumps(view), "which the new view no longer offers"
         page.evaluate("view => window.multiloss.update(view)", view)
+        page.evaluate("document.getElementById('flow').scrollIntoView({ behavior: 'instant' })")
         page.wait_for_selector("#flow-figure .main-svg", state="attached")
+        page.evaluate("document.getElementById('outputs').scrollIntoView({ behavior: 'instant' })")
+        page.wait_for_function("document.querySelector('#outputs-figure [role=img]').data[0].x.length === 40")
         assert page.input_value("#outputs-figure-choice") == "kind"
         assert page.input_value("#equation-figure-choice") == "epoch 4, training"
         assert "at epoch 40" in page.text_content("#summary")
@@ -160,7 +183,6 @@ def test_a_new_view_is_drawn_in_place_and_what_was_chosen_stays(browser: Any, tm
         assert page.evaluate("document.querySelector('#outputs-figure [role=img]').mine"), (
             "the drawing was not made anew"
         )
-        assert page.evaluate("document.querySelector('#outputs-figure [role=img]').data[0].x.length") == 40
         order = "[...document.querySelectorAll('section')].map((own) => own.id)"
         assert page.evaluate(order) == [section["id"] for section in view["sections"]]
         assert page.evaluate("[...document.querySelectorAll('#contents a')].map((own) => own.hash.slice(1))") == [

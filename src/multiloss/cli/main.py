@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from multiloss.cli import compare, demo, evaluate, explain, fit, init, methods, predict, watch, weights
+from multiloss.cli import compare, demo, evaluate, explain, fit, init, methods, predict, report, watch, weights
 from multiloss.cli.show import Notes, complain
 from multiloss.core.errors import BalancingError, ConfigError, DataError, ModelError, MultilossError, ObjectiveError
 
@@ -30,6 +30,7 @@ app.command("predict", short_help="Predict every output of a table.")(predict.pr
 app.command("evaluate", short_help="Measure a trained model on a table.")(evaluate.evaluate)
 app.command("explain", short_help="Show what the loss of a run was made of.")(explain.explain)
 app.command("compare", short_help="One model or two? Train both, and say what differs.")(compare.compare)
+app.command("report", short_help="Draw a page of a run, or of several side by side.")(report.report)
 app.command("watch", short_help="Show the report of a run while it trains.")(watch.watch)
 app.command("methods", short_help="List the balancing methods, or measure their price.")(methods.methods)
 app.command("weights", short_help="Suggest loss weights, each with its reason.")(weights.weights)

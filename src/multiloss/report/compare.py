@@ -10,13 +10,27 @@ from multiloss.diagnosis.findings import find
 from multiloss.report.curves import INK, SPLITS, Curve, Digest
 from multiloss.report.differences import measured_table, scores_table, settings_table, verdicts
 from multiloss.report.figure_contributions import HEIGHT as STACK
-from multiloss.report.figure_contributions import coarse, keys, stack
+from multiloss.report.figure_contributions import coarse, stack, stack_keys
 from multiloss.report.figure_equation import terms_table, waterfall
-from multiloss.report.figure_flow import palette, sankey, when
+from multiloss.report.figure_flow import flow_keys, palette, sankey, when
 from multiloss.report.figure_outputs import DASH, FEWEST, HEIGHT, MOST, MOST_PANELS, POINTS, change, trace
 from multiloss.report.labels import label, listed, short
-from multiloss.report.parts import Block, Cards, Figure, Key, Option, Panel, Section, Text, Tile, Tiles, every
-from multiloss.report.sections import NO_FLOW, card, configuration
+from multiloss.report.parts import (
+    TEXT,
+    Block,
+    Cards,
+    Figure,
+    Key,
+    Option,
+    Panel,
+    Section,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+    every,
+)
+from multiloss.report.sections import NO_FLOW, card, facts
 
 RUN_COLOURS = 6
 
@@ -28,8 +42,7 @@ def compared(records: Sequence[RunRecords]) -> list[Section]:
     found: list[Section | None] = [_summary(runs), _settings(runs)]
     if begun:
         found += [_scores(begun), _curves(begun), _equations(begun), _stacks(begun), _flows(begun), _findings(begun)]
-    blocks = [block for run in records for block in configuration(run).blocks]
-    found.append(Section("configuration", "Configuration", "How each run was made.", blocks))
+    found.append(_configuration(records))
     return [section for section in found if section is not None]
 
 
@@ -82,12 +95,12 @@ def _curves(runs: Sequence[Digest]) -> Section:
     else:
         first = [option.panels[0] for option in options[:MOST_PANELS]]
         options.insert(0, Option(f"losses of {len(first)} outputs", first))
-    keys_ = [Key(run.name, colour[run.name], "line") for run in runs]
-    keys_ += [Key("training", INK, "dot"), Key("validation", INK, "line")]
+    keys = [Key(run.name, colour[run.name], "line") for run in runs]
+    keys += [Key("training", INK, "dot"), Key("validation", INK, "line")]
     longest = max(len(run.run.history) for run in runs)
     notes = [coarse(longest)] if longest > most else []
     name = "Losses and metrics of all runs"
-    figure = Figure("outputs-figure", name, panels, options, "Output", True, keys_, notes)
+    figure = Figure("outputs-figure", name, panels, options, "Output", True, keys, notes)
     return Section("outputs", "Outputs", "One colour a run. Losses are unweighted.", [figure])
 
 
@@ -123,7 +136,7 @@ def _stacks(runs: Sequence[Digest]) -> Section:
         Option("amounts", list(range(0, len(panels), 2))),
         Option("shares", list(range(1, len(panels), 2))),
     ]
-    legend = {key.label: key for run in runs for key in keys(run)}
+    legend = {key.label: key for run in runs for key in stack_keys(run)}
     figure = Figure("contributions-figure", "Contributions by run", panels, options, keys=list(legend.values()))
     return Section("contributions", "Where the totals came from", "Training, epoch by epoch.", [figure])
 
@@ -137,11 +150,22 @@ def _flows(runs: Sequence[Digest]) -> Section | None:
     for run in watched:
         last = run.flows[-1]
         panels.append(sankey(last, palette(run), f"{run.name}, {when(last)}"))
-    figure = Figure("flow-figure", "Gradient flows", panels, every(panels))
+    keys = {key.label: key for run in watched for key in flow_keys(run)}
+    figure = Figure("flow-figure", "Gradient flows", panels, every(panels), keys=list(keys.values()))
     blocks: list[Block] = [figure]
     blocks += [Text(str(run.flows[-1]), True, f"{run.name} in words") for run in watched]
     said = "The last watched step of each run: each loss through its head, back to the first layer."
     return Section("flow", title, said, blocks)
+
+
+def _configuration(runs: Sequence[RunRecords]) -> Section:
+    own = [facts(run) for run in runs]
+    rows = [[key, *(one.get(key, "-") for one in own)] for key in dict.fromkeys(key for one in own for key in one)]
+    blocks: list[Block] = (
+        [Table("Facts of the runs", ["fact", *(run.name for run in runs)], rows, right=TEXT)] if rows else []
+    )
+    blocks += [Text(run.config, True, f"config.yaml of {run.name}") for run in runs if run.config]
+    return Section("configuration", "Configuration", "How each run was made.", blocks)
 
 
 def _findings(runs: Sequence[Digest]) -> Section:

@@ -12,7 +12,7 @@ from multiloss.core.records import digits
 from multiloss.core.run_records import RunRecords
 from multiloss.report.curves import FALLING, RISING, Curve, Digest, Measures
 from multiloss.report.labels import number
-from multiloss.report.parts import Table
+from multiloss.report.parts import TEXT, Table
 from multiloss.report.summary import scores
 
 SETTINGS = ("seed", "device", "precision", "rows", "parameters", "batch_size", "epochs", "balancing", "optimizer")
@@ -40,7 +40,7 @@ def settings_table(runs: Sequence[Digest]) -> Table | None:
     own = [settings(run.run) for run in runs]
     keys = [key for key in dict.fromkeys(key for one in own for key in one) if key not in IDLE]
     rows = [[key, *(one.get(key, "-") for one in own)] for key in keys if len({one.get(key) for one in own}) > 1]
-    return Table("Settings that differ", ["setting", *(run.name for run in runs)], rows) if rows else None
+    return Table("Settings that differ", ["setting", *(run.name for run in runs)], rows, right=TEXT) if rows else None
 
 
 def scores_table(runs: Sequence[Digest]) -> Table:

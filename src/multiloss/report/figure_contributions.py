@@ -95,7 +95,7 @@ def _alt(records: list[LedgerRecord], colour: Mapping[str, str]) -> str:
     )
 
 
-def keys(run: Digest) -> list[Key]:
+def stack_keys(run: Digest) -> list[Key]:
     """Return the legend of the stack."""
     own = layers([run.records[0], run.records[-1]], run.colours)
     return [Key(layer.name, layer.colour, "hatched" if layer.hatched else "area") for layer in own]
@@ -111,7 +111,7 @@ def contributions(run: Digest) -> Figure:
         panels += [stack(records, run.colours, shares=shares) for shares in (False, True)]
     longest = max(map(len, run.splits.values()))
     notes = [coarse(longest)] if longest > MOST_EPOCHS else []
-    own = [*keys(run), Key("total", INK, "line")]
+    own = [*stack_keys(run), Key("total", INK, "line")]
     name = "Contributions over the epochs"
     table = _table(run.records, run.colours)
     return Figure("contributions-figure", name, panels, options, keys=own, notes=notes, table=table)

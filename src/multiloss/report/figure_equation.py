@@ -80,7 +80,15 @@ def waterfall(record: LedgerRecord, colour: Mapping[str, str], title: str = "") 
     notes += [_annotation(0.0, len(rows), "<b>total</b>", "left")]
     notes += [_annotation(1.0, len(rows), f"<b>{digits(number(record.total))}</b>", "right")]
     steps = [
-        {"type": "line", "x0": end, "x1": end, "y0": i, "y1": i + 1, "line": {"color": "@line", "width": 1}}
+        {
+            "type": "line",
+            "x0": end,
+            "x1": end,
+            "y0": i,
+            "y1": i + 1,
+            "line": {"color": "@line", "width": 1},
+            "layer": "below",
+        }
         for i, end in enumerate(ends[1:])
     ]
     low, high = min(0.0, total, *ends), max(0.0, total, *ends)
@@ -99,7 +107,7 @@ def waterfall(record: LedgerRecord, colour: Mapping[str, str], title: str = "") 
 
 def _annotation(x: float, row: int, text: str, side: str) -> dict[str, object]:
     where = {"x": x, "xref": "paper", "xanchor": side, "y": row - 0.42, "yref": "y", "yanchor": "middle"}
-    return {**where, "text": text, "showarrow": False, "align": side}
+    return {**where, "text": text, "showarrow": False, "align": side, "bgcolor": "@page"}
 
 
 def _value(amount: float, total: float) -> str:

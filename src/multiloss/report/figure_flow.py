@@ -111,8 +111,15 @@ def flow_figure(run: Digest) -> Figure:
         notes.append(f"{len(chosen)} of {len(flows):,} watched steps can be chosen.")
     if last.left_out:
         notes.append(f"{last.left_out:,} shared parameters were not watched, to save memory.")
-    keys = [Key(_name(name), colour[name], "hatched" if name == PENALTY else "area") for name in rows]
-    return Figure("flow-figure", "The gradient flow", panels, options, "Step", False, keys, notes, flow_table(last))
+    name = "The gradient flow"
+    return Figure("flow-figure", name, panels, options, "Step", False, flow_keys(run), notes, flow_table(last))
+
+
+def flow_keys(run: Digest) -> list[Key]:
+    """Return the legend of the flow."""
+    colour = palette(run)
+    rows = merged(run.flows[-1].norms, colour)
+    return [Key(_name(name), colour[name], "hatched" if name == PENALTY else "area") for name in rows]
 
 
 def flow_table(flow: GradientFlow) -> Table:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 Trace: TypeAlias = dict[str, Any]
+TEXT = 999
+"""As `Table.right`: no column holds numbers."""
 
 
 @dataclass(frozen=True)

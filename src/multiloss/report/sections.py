@@ -15,7 +15,7 @@ from multiloss.report.figure_flow import flow_figure, shares_figure
 from multiloss.report.figure_outputs import outputs
 from multiloss.report.figure_weights import label_counts, labels, moves, weight_curves, weights, weights_table
 from multiloss.report.labels import listed
-from multiloss.report.parts import Block, Cards, Section, Table, Text
+from multiloss.report.parts import TEXT, Block, Cards, Section, Table, Text
 from multiloss.report.summary import headline, lead, results, tiles
 
 NO_FLOW = (
@@ -149,14 +149,19 @@ def labels_section(run: Digest) -> Section | None:
 
 def configuration(run: RunRecords) -> Section:
     """Return how the run was made."""
-    facts = {name: run.facts[name] for name in FACTS if run.facts.get(name) is not None}
-    optimizer = run.facts.get("optimizer")
-    if isinstance(optimizer, dict):
-        facts["optimizer"] = ", ".join(f"{key} {value}" for key, value in optimizer.items())
-    if isinstance(run.facts.get("versions"), dict):
-        facts["versions"] = ", ".join(f"{name} {version}" for name, version in run.facts["versions"].items())
-    rows = [[name.replace("_", " "), f"{own:,}" if isinstance(own, int) else str(own)] for name, own in facts.items()]
-    blocks: list[Block] = [Table(f"Facts of {run.name}", ["fact", "value"], rows)] if rows else []
+    own = facts(run)
+    blocks: list[Block] = (
+        [Table(f"Facts of {run.name}", ["fact", "value"], list(map(list, own.items())), TEXT)] if own else []
+    )
     if run.config:
         blocks.append(Text(run.config, True, "config.yaml"))
     return Section("configuration", "Configuration", "What `multiloss fit` needs to give the same numbers.", blocks)
+
+
+def facts(run: RunRecords) -> dict[str, str]:
+    """Return what `run.json` says of how a run was made."""
+    own: dict[str, Any] = {name: run.facts[name] for name in FACTS if run.facts.get(name) is not None}
+    for name in ("optimizer", "versions"):
+        if isinstance(run.facts.get(name), dict):
+            own[name] = ", ".join(f"{key} {value}" for key, value in run.facts[name].items())
+    return {name.replace("_", " "): f"{v:,}" if isinstance(v, int) else str(v) for name, v in own.items()}

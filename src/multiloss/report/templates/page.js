@@ -2,7 +2,7 @@
 window.multiloss = (() => {
   const root = document.documentElement, drawn = new Set(), figures = new Map();
   const named = (id) => document.getElementById(id);
-  const CONFIG = { displayModeBar: false, responsive: true };
+  const CONFIG = { displayModeBar: false, responsive: false };
   const COLOUR = /^(color|fgcolor|bgcolor|fillcolor|colorscale)$/;
 
   // ---- colours: a figure names them, the style sheet holds them ----
@@ -43,17 +43,15 @@ window.multiloss = (() => {
 
   // ---- drawing ----
   let printing = "";
-  const narrow = matchMedia("(max-width: 40rem)");
   const menu = (id) => named(`${id}-choice`);
   const options = (figure) => figure.options.find((o) => o.label === menu(figure.id)?.value) || figure.options[0];
   const positive = (panel) => panel.data.every((trace) => !trace.y || trace.y.every((y) => y === null || y > 0));
   function place(box, i) {
-    if (box.children[i]) return box.children[i];
+    if (box.children[i]) return;
     const panel = box.appendChild(document.createElement("div"));
     panel.className = "panel";
     panel.append(document.createElement("p"), document.createElement("div"));
     panel.lastChild.setAttribute("role", "img");
-    return panel;
   }
   function draw(id) {
     const figure = figures.get(id), box = document.querySelector(`[data-plot="${id}"]`);
@@ -65,30 +63,35 @@ window.multiloss = (() => {
       box.lastChild.remove();
     }
     box.style.minHeight = "";
+    chosen.forEach((_, i) => place(box, i));  // all of them first: together they decide how wide each is
     const css = styles(), common = base();
     chosen.forEach((number, i) => {
-      const panel = figure.panels[number], where = place(box, i), [title, plot] = where.children;
+      const panel = figure.panels[number], where = box.children[i], [title, plot] = where.children;
       title.textContent = panel.title;
       title.hidden = !panel.title;
       plot.setAttribute("aria-label", panel.alt);
       let layout = merged(common, painted(panel.layout, css, false));
       if (logarithmic && positive(panel)) layout = merged(layout, { yaxis: { type: "log", range: null, dtick: null } });
       let data = painted(panel.data, css, false);
-      if (panel.upright && narrow.matches) {
+      if (panel.upright && plot.clientWidth < 480) {
         layout = { ...layout, height: panel.upright.height };
         const textfont = { color: colour("@page", css), shadow: "none" };
         data = data.map((own) => ({ ...own, textfont, orientation: "v", node: { ...own.node, label: panel.upright.labels, thickness: 20 } }));
       }
       if (printing) layout = { ...layout, autosize: false, width: plot.clientWidth };
       plot.style.minHeight = `${layout.height}px`;
-      if (printing) window.Plotly.purge(plot);  // what is new is drawn at once, what changes moves for half a second
+      if (panel.upright) window.Plotly.purge(plot);  // a Sankey that changes would turn and grow for half a second
       window.Plotly.react(plot, data, layout, CONFIG);
     });
     const words = named(`${id}-words`);
     if (words) words.textContent = chosen.slice(0, 12).map((number) => figure.panels[number].alt).join(" ");
   }
   const near = new IntersectionObserver((seen) => {
-    for (const one of seen) if (one.isIntersecting) { near.unobserve(one.target); draw(one.target.dataset.plot); }
+    for (const { isIntersecting, target } of seen) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      if (!drawn.has(target.dataset.plot)) draw(target.dataset.plot);
+    }
   }, { rootMargin: "200px" });
   const idle = window.requestIdleCallback ? (f) => requestIdleCallback(f, { timeout: 2000 }) : (f) => setTimeout(f, 200);
   function rest() {
@@ -139,7 +142,8 @@ window.multiloss = (() => {
     for (const figure of figures.values()) {
       bind(figure);
       const box = document.querySelector(`[data-plot="${figure.id}"]`);
-      if (drawn.has(figure.id)) draw(figure.id); else if (box && window.Plotly) near.observe(box);
+      near.unobserve(box);
+      if (window.Plotly) near.observe(box);  // which says at once whether it is in sight
     }
   }
 
@@ -162,12 +166,13 @@ window.multiloss = (() => {
   }
   function children(old, fresh) {
     const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
-    [...fresh.childNodes].forEach((child, i) => {
+    const wanted = [...fresh.childNodes];  // which leave `fresh` one by one
+    wanted.forEach((child, i) => {
       const here = known.get(child.id) || old.childNodes[i];
       if (!here || (here.id && here.id !== child.id)) old.insertBefore(child, old.childNodes[i] || null);
       else { if (here !== old.childNodes[i]) old.insertBefore(here, old.childNodes[i]); morph(here, child); }
     });
-    while (old.childNodes.length > fresh.childNodes.length) old.lastChild.remove();
+    while (old.childNodes.length > wanted.length) old.lastChild.remove();
   }
   function update(view) {
     document.title = view.title;
@@ -181,7 +186,7 @@ window.multiloss = (() => {
       link.textContent = section.title;
       return item;
     }));
-    for (const id of [...drawn]) if (!figures.has(id)) drawn.delete(id);
+    drawn.clear();
     started();
   }
 
@@ -200,7 +205,11 @@ window.multiloss = (() => {
     show(JSON.parse(named("view").textContent));
     named("theme").addEventListener("click", () => { const theme = dark() ? "light" : "dark"; remember(theme); themed(theme); });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => themed(root.dataset.theme));
-    narrow.addEventListener("change", () => [...drawn].forEach(draw));
+    let width = innerWidth, waiting;
+    addEventListener("resize", () => {
+      clearTimeout(waiting);
+      if (width !== innerWidth) waiting = setTimeout(() => { width = innerWidth; [...drawn].forEach(draw); }, 120);
+    });
     let before;
     addEventListener("beforeprint", () => {
       before = root.dataset.theme;
