@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 from types import ModuleType
 
 from multiloss.core.errors import MissingExtraError
@@ -26,7 +27,9 @@ def require(module: str, needed_for: str, package: str | None = None) -> ModuleT
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        if error.name != module.split(".")[0]:  # it is there, and lacks something of its own
+            raise
         name = package or module.split(".")[0]
         raise MissingExtraError(
-            f"{needed_for} needs the package {name!r}, which is not installed. Run: pip install {name}"
+            f"{needed_for} needs the package {name!r}, which is not installed. Run: pip install {shlex.quote(name)}"
         ) from error

@@ -11,6 +11,7 @@ from multiloss.core.errors import DataError
 from multiloss.core.optional import require
 from multiloss.diagnosis.logs.rows import Found, Row, Thinned
 
+TRACK = "multiloss[track]"
 HELD = {"val", "valid", "validation", "eval", "test"}
 _SIZES = {1: "f", 2: "d", 3: "i", 9: "q"}
 """The number types of a tensor, as `struct` names them: float, double, int32, int64."""
@@ -84,8 +85,8 @@ def _beside(folder: str, tag: str) -> str | None:
 
 
 def _scalars(file: Path) -> Iterator[tuple[str, float, str]]:
-    loading = require("tensorboard.backend.event_processing.event_file_loader", "reading TensorBoard event files")
-    errors = require("tensorboard.compat.tensorflow_stub.errors", "reading TensorBoard event files")
+    loading = require("tensorboard.backend.event_processing.event_file_loader", "reading TensorBoard event files", TRACK)
+    errors = require("tensorboard.compat.tensorflow_stub.errors", "reading TensorBoard event files", TRACK)
     try:
         for event in loading.LegacyEventFileLoader(str(file)).Load():
             for value in event.summary.value:
