@@ -27,7 +27,7 @@ def require(module: str, needed_for: str, package: str | None = None) -> ModuleT
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0]:  # it is there, and lacks something of its own
+        if not f"{module}.".startswith(f"{error.name}."):  # it is there, and lacks something of its own
             raise
         name = package or module.split(".")[0]
         raise MissingExtraError(

@@ -106,8 +106,8 @@ def _read(table: Iterator[list[str]], delimiter: str) -> Found:
         if not found:
             damaged += any(map(str.strip, cells))
             continue
-        place = (float(number) if number else None for number in (epoch, next(iter(steps), None)))
-        kept.add(kind, Row(*place, found))
+        at, step = (float(number) if number else None for number in (epoch, next(iter(steps), None)))
+        kept.add(kind, Row(at, step, found))
     notes = kept.notes + ([f"Left out, since no row of numbers: {damaged} of the table's lines"] if damaged else [])
     return Found(
         form if delimiter in ",;\t" else "a table in text", kept.rows, notes, fixed=delimiter in "| ", gaps=True
