@@ -159,10 +159,10 @@ window.multiloss = (() => {
     return children(old, fresh);
   }
   function reoption(old, fresh) {
-    const wanted = old.dataset.touched ? old.value : null;
-    if (wanted !== null && ![...fresh.options].some((option) => option.value === wanted)) fresh.append(new Option(wanted));
+    const wanted = old.dataset.touched ? old.value : fresh.value;  // an option that moves may take its being chosen along
+    if (![...fresh.options].some((option) => option.value === wanted)) fresh.append(new Option(wanted));
     if (old.innerHTML !== fresh.innerHTML) old.replaceChildren(...fresh.childNodes);
-    if (wanted !== null) old.value = wanted;
+    old.value = wanted;
   }
   function children(old, fresh) {
     const known = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
