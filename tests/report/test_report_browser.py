@@ -196,6 +196,16 @@ def test_a_new_view_is_drawn_in_place_and_what_was_chosen_stays(browser: Any, tm
         assert wrong == []
 
 
+def test_a_choice_that_nobody_touched_follows_the_last_epoch(browser: Any, tmp_path: Path) -> None:
+    with opened(browser, written(tmp_path, run(NAMES, 9))) as (page, wrong):
+        page.wait_for_function(WHOLE)
+        assert page.input_value("#equation-figure-choice") == "epoch 9, training"
+        for epochs in (10, 11):
+            page.evaluate("view => window.multiloss.update(view)", build_view([run(NAMES, epochs)]))
+            assert page.input_value("#equation-figure-choice") == f"epoch {epochs}, training"
+        assert wrong == []
+
+
 def test_two_hundred_outputs_can_be_searched(browser: Any, tmp_path: Path) -> None:
     names = [f"output_{i}" for i in range(200)]
     with opened(browser, written(tmp_path, run(names, 20))) as (page, wrong):
