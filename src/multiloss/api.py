@@ -55,6 +55,7 @@ from multiloss.core.errors import (
 from multiloss.core.flow import GradientFlow
 from multiloss.core.records import BalancingRecord, LedgerRecord, StepRecord, TermRecord
 from multiloss.data.table import read_table
+from multiloss.diagnosis.findings import Finding, findings
 from multiloss.flow import gradient_flow
 from multiloss.gradients.select import ENGINES as GRADIENT_ENGINES
 from multiloss.nn import (
@@ -141,6 +142,7 @@ __all__ = [
     "Equal",
     "ExcessMTL",
     "FairGrad",
+    "Finding",
     "Fixed",
     "GO4Align",
     "GradDrop",
@@ -190,6 +192,7 @@ __all__ = [
     "default_losses",
     "default_metrics",
     "dry_run",
+    "findings",
     "gradient_flow",
     "loss",
     "loss_table",

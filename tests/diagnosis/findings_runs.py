@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import multiloss as ml
 from multiloss.config.load import read_config
 from multiloss.core.run_records import RunRecords
-from multiloss.diagnosis.findings import Finding, find
+from multiloss.diagnosis.findings import Finding, findings
 
 Data = tuple[Tensor, dict[str, Tensor]]
 WIDTH = 16
@@ -75,7 +75,7 @@ def train(
 
 def of_rule(records: RunRecords, rule: str) -> list[Finding]:
     """Return the findings of one rule."""
-    return [finding for finding in find(records) if finding.rule == rule]
+    return [finding for finding in findings(records) if finding.rule == rule]
 
 
 def overrides(records: RunRecords, rule: str, config: str = "{}") -> list[str]:

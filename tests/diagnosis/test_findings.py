@@ -18,8 +18,7 @@ import multiloss as ml
 from multiloss.config.build import prepare
 from multiloss.config.load import read_config
 from multiloss.core.run_records import RunRecords
-from multiloss.diagnosis import findings
-from multiloss.diagnosis.findings import find
+from multiloss.diagnosis.findings import RULES, findings
 from multiloss.diagnosis.rules import results
 from multiloss.objective.metric_registry import ALIASES, METRICS, row_of
 
@@ -52,7 +51,7 @@ def test_a_healthy_run_is_silent(kind: str, seed: int, tmp_path: Path) -> None:
     data, options = HEALTHY[kind](seed)
     records = train(tmp_path, data, seed=seed, **options)
     assert len(records.flows) >= 12 and len(records.history) >= 6
-    assert [str(finding) for finding in find(records)] == []
+    assert [str(finding) for finding in findings(records)] == []
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +64,8 @@ def everything_wrong(tmp_path_factory: pytest.TempPathFactory) -> RunRecords:
 
 
 def test_findings_are_ordered_carry_their_numbers_and_go_through_json(everything_wrong: RunRecords) -> None:
-    found = find(everything_wrong)
-    order = [rule.__name__ for rule in findings.RULES]
+    found = findings(everything_wrong)
+    order = [rule.__name__ for rule in RULES]
     places = [order.index(finding.rule) for finding in found]
     assert places == sorted(places) and len(set(places)) >= 3
     for finding in found:
@@ -85,15 +84,15 @@ def test_a_run_under_way_is_read_at_every_moment(everything_wrong: RunRecords) -
         ledgers = [record for record in records.ledgers if (record.epoch or 0) <= epochs]
         flows = [flow for flow in records.flows if (flow.epoch or 0) <= epochs + 1]
         part = replace(records, history=records.history[:epochs], ledgers=ledgers, flows=flows)
-        assert all(finding.text for finding in find(part))
-        assert all(finding.text for finding in find(replace(part, flows=[])))
-        assert all(finding.text for finding in find(replace(part, facts={})))
+        assert all(finding.text for finding in findings(part))
+        assert all(finding.text for finding in findings(replace(part, flows=[])))
+        assert all(finding.text for finding in findings(replace(part, facts={})))
 
 
 @pytest.mark.parametrize("config", ["", "- a\n- b", "a: [", "training: null"])
 def test_a_configuration_that_says_nothing_is_no_error(config: str, everything_wrong: RunRecords) -> None:
     records = replace(everything_wrong, config=config)
-    assert {finding.rule for finding in find(records)} >= {"units_far_apart", "label_starvation"}
+    assert {finding.rule for finding in findings(records)} >= {"units_far_apart", "label_starvation"}
 
 
 def wrong_table(folder: Path, rows: int = 120) -> RunRecords:
@@ -128,7 +127,7 @@ def test_a_run_of_the_command_line_and_its_commands(tmp_path: Path, everything_w
     )
     assert finding.command == "multiloss weights config.yaml"
     heavy = replace(everything_wrong, config=records.config)
-    changes = [f.command for f in find(heavy) if f.command and f.command.startswith("multiloss fit")]
+    changes = [f.command for f in findings(heavy) if f.command and f.command.startswith("multiloss fit")]
     assert len(changes) >= 3
     assert records.config is not None
     known: dict[str, Any] = {"price": {}, "luck": {}, "size": {}, "kind": {}}
@@ -138,7 +137,7 @@ def test_a_run_of_the_command_line_and_its_commands(tmp_path: Path, everything_w
 
 def test_every_rule_is_on_the_page_with_its_thresholds() -> None:
     page = PAGE.read_text()
-    for rule in findings.RULES:
+    for rule in RULES:
         assert f"## `{rule.__name__}`" in page
         assert "hreshold" in (rule.__doc__ or ""), rule.__name__
         module = __import__(rule.__module__, fromlist=["x"])
@@ -162,5 +161,5 @@ def test_many_outputs_and_many_epochs_are_read_in_seconds(tmp_path: Path) -> Non
         flows=records.flows * 100,
     )
     began = time.monotonic()
-    find(long)
+    findings(long)
     assert time.monotonic() - began < 5

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import multiloss as ml
 from multiloss.core.run_records import RunRecords
-from multiloss.diagnosis.findings import find
+from multiloss.diagnosis.findings import findings
 from multiloss.diagnosis.rules.results import rank_correlation
 
 NAN = float("nan")
@@ -198,7 +198,7 @@ def test_a_small_weight_that_equalises_is_right(tmp_path: Path) -> None:
 def test_a_schedule_to_zero_is_a_wish(tmp_path: Path) -> None:
     objective = ml.Objective("mse", loss_weights={"price": ml.piecewise({0: 1.0, 4: 0.0})})
     records = train(tmp_path, only(make_data(), "price", "size"), objective=objective)
-    assert records.split("train")[-1]["price"].weight == 0 and find(records) == []
+    assert records.split("train")[-1]["price"].weight == 0 and findings(records) == []
 
 
 def test_units_far_apart(tmp_path: Path) -> None:
@@ -318,10 +318,10 @@ def scored(**measures: tuple[float, float, bool]) -> RunRecords:
 
 
 def test_equal_to_the_majority_is_no_fault_of_an_output_with_a_better_loss() -> None:
-    assert find(scored(loss=(0.2, 0.3, True), accuracy=(0.95, 0.95, False))) == []
-    (finding,) = find(scored(loss=(0.2, 0.3, True), accuracy=(0.9, 0.95, False)))
+    assert findings(scored(loss=(0.2, 0.3, True), accuracy=(0.95, 0.95, False))) == []
+    (finding,) = findings(scored(loss=(0.2, 0.3, True), accuracy=(0.9, 0.95, False)))
     assert finding.confidence == "medium" and "accuracy 0.9000 (trivial 0.9500)" in finding.text
-    (finding,) = find(scored(loss=(0.4, 0.3, False), accuracy=(0.9, 0.95, False)))
+    (finding,) = findings(scored(loss=(0.4, 0.3, False), accuracy=(0.9, 0.95, False)))
     assert finding.confidence == "high" and "the test rows (50)" in finding.text
 
 
@@ -384,7 +384,7 @@ class Apart(nn.Module):
 
 def test_two_models_in_one(tmp_path: Path) -> None:
     records = train(tmp_path, only(make_data(), "price", "size"), Apart())
-    (finding,) = find(records)
+    (finding,) = findings(records)
     count = 6 * 8 + 8 + 8 + 1
     assert finding.rule == "shares_nothing" and finding.outputs == ("price", "size")
     assert (
@@ -427,16 +427,16 @@ def test_a_factor_of_all_weights_does_nothing_under_adam(tmp_path: Path) -> None
     assert [row["size_loss"] for row in records.history] == pytest.approx(
         [row["size_loss"] for row in plain.history], rel=1e-4
     )
-    (finding,) = find(records)
+    (finding,) = findings(records)
     assert finding.rule == "idle_weight" and finding.outputs == ("price", "size")
     assert finding.command == "loss_weights={'price': 1.0, 'size': 1.0}"
     assert overrides(records, "idle_weight") == ["outputs.price.weight=1", "outputs.size.weight=1"]
     penalised = ml.Objective("mse", loss_weights=[0.5, 0.5], penalties=[ml.L2(1e-4)])
-    (finding,) = find(train(tmp_path / "c", data, objective=penalised))
+    (finding,) = findings(train(tmp_path / "c", data, objective=penalised))
     assert finding.confidence == "low" and "balance with the penalties" in finding.text
-    assert find(train(tmp_path / "d", data, objective=halved, clip=1.0)) == []
+    assert findings(train(tmp_path / "d", data, objective=halved, clip=1.0)) == []
     decayed = {"name": "adam", "weight_decay": 1e-4}
-    assert find(train(tmp_path / "e", data, objective=halved, optimizer=decayed)) == []
+    assert findings(train(tmp_path / "e", data, objective=halved, optimizer=decayed)) == []
 
 
 def test_losses_of_one_output_are_read_as_its_parts(tmp_path: Path) -> None:
@@ -448,4 +448,4 @@ def test_losses_of_one_output_are_read_as_its_parts(tmp_path: Path) -> None:
     objective = ml.Objective({"price": parts, "size": "mse"}, metrics={"price": ["mae"]})
     records = train(tmp_path, only(make_data(), "price", "size"), objective=objective)
     assert records.outputs == ["price/square", "price/absolute", "size"]
-    assert find(records) == [] and losses_of(make_data())["kind"] == "cross_entropy"
+    assert findings(records) == [] and losses_of(make_data())["kind"] == "cross_entropy"

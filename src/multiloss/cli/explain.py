@@ -59,7 +59,12 @@ def _is_run(source: Path) -> bool:
 
 
 def _explain_log(
-    source: Path, weights: dict[str, float] | None, total: str | None, parts: str | None, epoch: int | None, as_json: bool
+    source: Path,
+    weights: dict[str, float] | None,
+    total: str | None,
+    parts: str | None,
+    epoch: int | None,
+    as_json: bool,
 ) -> None:
     from multiloss.core.errors import ConfigError
     from multiloss.diagnosis.explanation import explain_log
@@ -73,7 +78,9 @@ def _explain_log(
     if epoch is not None:
         epochs = sorted({row.epoch for row in (*found.epochs, *found.validation)})
         if epoch not in epochs:
-            text = f"expected {'an' if found.unit == 'epoch' else 'a'} {found.unit} from {epochs[0]:g} to {epochs[-1]:g}"
+            text = (
+                f"expected {'an' if found.unit == 'epoch' else 'a'} {found.unit} from {epochs[0]:g} to {epochs[-1]:g}"
+            )
             raise ConfigError([f"{text}, found {epoch}"], "--epoch")
     if as_json:
         print(_json(found, epoch))
@@ -125,7 +132,7 @@ def _explain_run(run: Path, epoch: int | None, as_json: bool) -> None:
     from multiloss.cli.records import print_epochs, print_record
     from multiloss.cli.show import say
     from multiloss.core.run_records import RunRecords
-    from multiloss.diagnosis.findings import find
+    from multiloss.diagnosis.findings import findings
 
     records = RunRecords.read(run)
     ledgers = _chosen(run, records.ledgers, epoch)
@@ -145,7 +152,7 @@ def _explain_run(run: Path, epoch: int | None, as_json: bool) -> None:
     if epoch is None and epochs > MOST_EPOCHS:
         say(f"{MOST_EPOCHS} of {epochs} epochs; --epoch N shows one in full, --json all")
     if epoch is None:
-        print_findings(find(records))
+        print_findings(findings(records), run)
 
 
 def _chosen(run: Path, records: list[LedgerRecord], epoch: int | None) -> list[LedgerRecord]:

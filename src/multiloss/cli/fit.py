@@ -74,8 +74,10 @@ def train(experiment: Experiment, resume: bool = False) -> None:
 
 
 def _print_result(experiment: Experiment, result: Result) -> None:
+    from multiloss.cli.findings import print_findings
     from multiloss.cli.records import print_record, print_scores
     from multiloss.cli.show import say
+    from multiloss.diagnosis.findings import findings
 
     if result.history.stopped:
         say(f"stopped early: {result.history.stopped}")
@@ -89,6 +91,8 @@ def _print_result(experiment: Experiment, result: Result) -> None:
     say(f"{result.part} rows ({rows}), the kept model beside the trivial prediction (majority, mean){instead}")
     print_scores(result.scores)
     say()
+    folder = experiment.files.folder
+    print_findings(findings(folder), folder)
 
 
 def free_folder(out: Path | None, stem: str) -> Path:

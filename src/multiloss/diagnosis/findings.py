@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from multiloss.core.run_records import RunRecords
 from multiloss.diagnosis.rules.base import Confidence, Evidence, Finding, Rule
 from multiloss.diagnosis.rules.curves import overfitting, stopped_learning
@@ -11,7 +13,7 @@ from multiloss.diagnosis.rules.results import loss_against_metric, worse_than_tr
 from multiloss.diagnosis.rules.settings import idle_weight, shares_nothing
 from multiloss.diagnosis.rules.weights import units_far_apart, vanished_weight
 
-__all__ = ["RULES", "Confidence", "Evidence", "Finding", "Rule", "find"]
+__all__ = ["RULES", "Confidence", "Evidence", "Finding", "Rule", "findings"]
 
 RULES: tuple[Rule, ...] = (
     worse_than_trivial,
@@ -32,16 +34,17 @@ RULES: tuple[Rule, ...] = (
 _SURE = ("high", "medium", "low")
 
 
-def find(records: RunRecords) -> list[Finding]:
+def findings(run: RunRecords | str | Path) -> list[Finding]:
     """Return what the records of a run show, the most important first; nothing where nothing is found.
 
     What each rule means, and its thresholds, stand in docs/findings.md. The run may still be under way.
 
     Args:
-        records: Of a run folder.
+        run: A run folder, or its records.
 
     Examples:
-        >>> find(RunRecords("empty"))
+        >>> findings(RunRecords("empty"))
         []
     """
+    records = run if isinstance(run, RunRecords) else RunRecords.read(run)
     return [finding for rule in RULES for finding in sorted(rule(records), key=lambda f: _SURE.index(f.confidence))]

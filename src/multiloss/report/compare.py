@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from multiloss.core.run_records import RunRecords
-from multiloss.diagnosis.findings import find
+from multiloss.diagnosis.findings import findings
 from multiloss.report.curves import INK, SPLITS, Curve, Digest
 from multiloss.report.differences import measured_table, scores_table, settings_table, verdicts
 from multiloss.report.figure_contributions import HEIGHT as STACK
@@ -169,6 +169,6 @@ def _configuration(runs: Sequence[RunRecords]) -> Section:
 
 
 def _findings(runs: Sequence[Digest]) -> Section:
-    cards = [card(finding, run.name) for run in runs for finding in find(run.run)]
+    cards = [card(finding, run.name) for run in runs for finding in findings(run.run)]
     said = "Rules that fired, run by run." if cards else "No rule fired on any of the runs."
     return Section("findings", "Findings", said, [Cards(cards)] if cards else [])

@@ -6,7 +6,7 @@ from typing import Any
 
 from multiloss.core.flow import GradientFlow
 from multiloss.core.run_records import RunRecords
-from multiloss.diagnosis.findings import Finding, find
+from multiloss.diagnosis.findings import Finding, findings
 from multiloss.report.curves import Digest
 from multiloss.report.figure_conflicts import conflicts
 from multiloss.report.figure_contributions import contributions
@@ -29,7 +29,7 @@ FACTS = ("created", "seed", "device", "precision", "rows", "parameters", "batch_
 
 def single(run: RunRecords) -> list[Section]:
     """Return the sections of a run."""
-    found = find(run) if run.ledgers else []
+    found = findings(run) if run.ledgers else []
     own = [
         Section("summary", headline(run), lead(run), [tiles(run, len(found))] if run.ledgers else []),
         findings_section(found) if run.ledgers else None,
@@ -155,7 +155,7 @@ def configuration(run: RunRecords) -> Section:
     )
     if run.config:
         blocks.append(Text(run.config, True, "config.yaml"))
-    return Section("configuration", "Configuration", "What `multiloss fit` needs to give the same numbers.", blocks)
+    return Section("configuration", "Configuration", "What multiloss fit needs to give the same numbers.", blocks)
 
 
 def facts(run: RunRecords) -> dict[str, str]:

@@ -85,7 +85,9 @@ def _beside(folder: str, tag: str) -> str | None:
 
 
 def _scalars(file: Path) -> Iterator[tuple[str, float, str]]:
-    loading = require("tensorboard.backend.event_processing.event_file_loader", "reading TensorBoard event files", TRACK)
+    loading = require(
+        "tensorboard.backend.event_processing.event_file_loader", "reading TensorBoard event files", TRACK
+    )
     errors = require("tensorboard.compat.tensorflow_stub.errors", "reading TensorBoard event files", TRACK)
     try:
         for event in loading.LegacyEventFileLoader(str(file)).Load():
