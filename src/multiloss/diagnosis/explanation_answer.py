@@ -61,7 +61,7 @@ def _cause_in_words(cause: Cause, case: Case) -> str:
         shape = str(cause.evidence["shape"])
         rate = float(cause.evidence.get("rate_per_epoch", cause.evidence.get("rate_per_step", 1.0)))
         falls = {
-            "geometric": f"it falls geometrically, by {100 * (1 - rate):.1f} % every {case.unit}",
+            "geometric": f"it falls geometrically, by {_small(1 - rate)} every {case.unit}",
             "flat": "it does not move",
         }.get(shape, f"it is smooth, {shape}")
         return f"a penalty on the weights that is added and not printed: {falls}"
@@ -71,6 +71,10 @@ def _cause_in_words(cause: Cause, case: Case) -> str:
         "weights that moved": "that the weights move while the model trains",
         "replicas": "that something is summed once for each replica",
     }.get(cause.cause, f"a {cause.cause}")
+
+
+def _small(share: float) -> str:
+    return percent(share) if share >= 0.001 else f"{100 * share:.2g} %"
 
 
 def meaning(total: str, case: Case, weights: Weights, causes: Sequence[Cause]) -> list[str]:

@@ -121,7 +121,7 @@ def beside_a_curve(train: Series, validation: Series) -> Weights | None:
     weights, inverse = solve(parts, total)
     rest = total - parts @ weights
     spread = max(float(np.sqrt(rest @ rest / freedom)), float(rounding))
-    margin = 2.5 * spread * np.sqrt(inverse)
+    margin = 4 * spread * np.sqrt(inverse)
     if rest @ rest > 0.1 * (total @ total) or not told_apart(weights, margin):
         return None
     return Weights(rounded(weights, margin), "inferred", BESIDE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -49,5 +50,10 @@ def bend(x: Array, y: Array) -> float:
 
 
 def roughness(y: Array) -> float:
-    """Return the spread of the noise on a smooth course: that of the second differences, over √6."""
-    return float(np.median(np.abs(np.diff(y, 2)))) / 0.6745 / np.sqrt(6) if len(y) > 3 else float("nan")
+    """Return the spread of the noise on a smooth course, from its differences of the orders that leave least of it."""
+    if len(y) < 4:
+        return float("nan")
+    orders = range(2, 3 + min(2, len(y) - 4))
+    # differences of order k of white noise have the variance (2k)! / (k!)^2
+    spreads = [np.median(np.abs(np.diff(y, k))) / 0.6745 / math.sqrt(math.comb(2 * k, k)) for k in orders]
+    return float(min(spreads))

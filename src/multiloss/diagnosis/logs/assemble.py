@@ -56,7 +56,15 @@ def assemble(found: Found, source: str, total: str | None, parts: Sequence[str] 
             "Give a log of at least one finished epoch"
         )
     column = next((chosen.total for chosen in (train, held) if chosen and chosen.total), "")
-    return TrainingLog(found.format, source, column, splits[0], splits[1], tuple(notes), unit)
+    bare = found.format in ("numbers under a line of names", "a table in text")  # which says nothing of who wrote it
+    form = found.format + (", in Keras's names" if bare and _as_keras_names(main) else "")
+    return TrainingLog(form, source, column, splits[0], splits[1], tuple(notes), unit)
+
+
+def _as_keras_names(chosen: Chosen) -> bool:
+    """Return whether the total is `loss` and every part an output's name before `_loss`."""
+    same = all(column.removeprefix("val_") == f"{part}_loss" for part, column in chosen.parts.items())
+    return chosen.total in ("loss", "val_loss") and bool(chosen.parts) and same
 
 
 def _merged(rows: list[Row], main: Chosen, notes: list[str]) -> tuple[list[Row], str]:
