@@ -33,6 +33,13 @@ def test_a_function_is_not_hidden_by_the_module_of_its_name() -> None:
     assert "torch" in modules_after(script)
 
 
+def test_what_stands_above_is_loaded_when_it_is_named() -> None:
+    loaded = modules_after("import multiloss\nassert multiloss.compare.__module__ == 'multiloss.studies.compare'")
+    assert "multiloss.studies.compare" in loaded and "multiloss.integrations" not in loaded
+    loaded = modules_after("import multiloss\nmultiloss.integrations")
+    assert "multiloss.integrations" in loaded and not {"keras", "lightning", "torch"} & loaded
+
+
 def test_every_public_thing_has_a_docstring() -> None:
     undocumented = [name for name in ml.__all__ if callable(getattr(ml, name)) and not getattr(ml, name).__doc__]
     assert not undocumented

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from multiloss.api import *  # noqa: F403 (what is public is listed there)
     from multiloss.api import __all__ as __all__
 
+    compare: Callable[..., Any]  # of multiloss.studies, which `import multiloss` does not load
+    integrations: ModuleType
+
 __version__ = "0.1.0"
 
 

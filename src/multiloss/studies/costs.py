@@ -26,6 +26,7 @@ from multiloss.training.trainer import Trainer
 
 ROUNDS = 9
 BATCH = 1000
+HARMLESS = 1e-9  # a learning rate under which nothing diverges; it takes the same time as any other
 SECONDS = 0.02  # what takes less is repeated for as long
 
 
@@ -122,23 +123,26 @@ class _Contender:
     """The models of one variant, ready to train and to predict."""
 
     def __init__(self, configs: Sequence[Config]) -> None:
-        self.configs = list(configs)
         self.trainers: list[Trainer] = []
         self.tables: list[dict[str, EncodedTable]] = []
+        self.batch_sizes: list[int] = []
         for config in configs:
             with tempfile.TemporaryDirectory() as folder:
                 experiment = prepare(config, Path(folder) / "run", progress=False)
-            quiet = config.model_copy(update={"training": config.training.model_copy(update={"threads": 1})})
-            self.trainers.append(build_trainer(quiet, experiment.model))
+            complete = experiment.config
+            slow = {"threads": 1, "lr": HARMLESS}
+            training = complete.training.model_copy(update=slow)
+            self.trainers.append(build_trainer(complete.model_copy(update={"training": training}), experiment.model))
             self.tables.append(experiment.parts)
+            self.batch_sizes.append(training.batch_size)
 
     def epoch(self) -> None:
-        for config, trainer, parts in zip(self.configs, self.trainers, self.tables, strict=True):
+        for rows, trainer, parts in zip(self.batch_sizes, self.trainers, self.tables, strict=True):
             train, held = parts["train"], parts.get("validation")
             trainer.fit(
                 (train.inputs, train.targets),
                 validation=None if held is None else (held.inputs, held.targets),
-                batch_size=config.training.batch_size,
+                batch_size=rows,
                 sample_weight=train.sample_weight or None,
             )
 
