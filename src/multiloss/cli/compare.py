@@ -123,6 +123,7 @@ def _state(running: tuple[str, ...], left: float | None) -> str:
 
 def _show(found: Compared) -> None:
     from multiloss.cli.show import print_table, say
+    from multiloss.studies.sentences import number, spoken_interval
 
     say(found.verdict.overall)
     say()
@@ -132,8 +133,8 @@ def _show(found: Compared) -> None:
             own.output,
             own.variant,
             own.metric,
-            f"{own.gain.mean:+.1f} {own.unit}".rstrip(),
-            f"{own.gain.low:+.1f} to {own.gain.high:+.1f}",
+            f"{number(own.gain.mean)} {own.unit}".rstrip(),
+            spoken_interval(own.gain),
             f"{own.adjusted_p:.2g}",
             marks[own.claim],
         )

@@ -96,9 +96,10 @@ def _more(comparison: Comparison) -> str:
     """Return what would tell more, where the interval leaves a difference of interest open."""
     shown = comparison.shown
     if comparison.unit:
-        aim, size = SMALLEST, f"a difference of {with_unit(f'{100 * SMALLEST:g}', comparison)}"
+        smallest = with_unit(f"{100 * SMALLEST:g}", comparison).removesuffix("s")  # one point
+        aim, size = SMALLEST, f"a difference of {smallest}"
         if max(abs(shown.low), abs(shown.high)) < aim:
-            return f"; any difference is below {with_unit(f'{100 * SMALLEST:g}', comparison)}"
+            return f"; any difference is below {smallest}"
         if shown.half_width < aim:
             return ""
         seeds, rows = shown.seeds_for(aim), shown.rows_for(aim)
