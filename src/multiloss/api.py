@@ -55,7 +55,9 @@ from multiloss.core.errors import (
 from multiloss.core.flow import GradientFlow
 from multiloss.core.records import BalancingRecord, LedgerRecord, StepRecord, TermRecord
 from multiloss.data.table import read_table
+from multiloss.diagnosis.explanation import Explanation, explain_log
 from multiloss.diagnosis.findings import Finding, findings
+from multiloss.diagnosis.training_log import read_log
 from multiloss.flow import gradient_flow
 from multiloss.gradients.select import ENGINES as GRADIENT_ENGINES
 from multiloss.nn import (
@@ -141,6 +143,7 @@ __all__ = [
     "Elastic",
     "Equal",
     "ExcessMTL",
+    "Explanation",
     "FairGrad",
     "Finding",
     "Fixed",
@@ -192,6 +195,7 @@ __all__ = [
     "default_losses",
     "default_metrics",
     "dry_run",
+    "explain_log",
     "findings",
     "gradient_flow",
     "loss",
@@ -200,6 +204,7 @@ __all__ = [
     "piecewise",
     "predict_table",
     "ramp",
+    "read_log",
     "read_table",
     "resolve_balancing",
     "suggest_weights",

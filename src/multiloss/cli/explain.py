@@ -101,8 +101,9 @@ def _print(found: Explanation, epoch: int | None) -> None:
     from multiloss.cli.show import print_table, width
     from multiloss.diagnosis.explanation_text import Table, blocks
 
-    for block in blocks(found, min(width() or MOST_COLUMNS, MOST_COLUMNS), epoch):
-        if isinstance(block, Table):
+    columns = width()
+    for block in blocks(found, min(columns or MOST_COLUMNS, MOST_COLUMNS), epoch):
+        if columns and isinstance(block, Table):
             print_table(block.columns, block.rows, right=block.columns)
         else:
             print(block, flush=True)

@@ -45,12 +45,12 @@ def _lines(part: BaseModel, indent: str, reasons: dict[str, str]) -> list[str]:
         value, meaning = getattr(part, name), field.description or ""
         if isinstance(value, BaseModel):
             lines += [_line(f"{indent}{name}:", meaning), *_lines(value, f"{indent}  ", reasons)]
-        elif name == "outputs":
+        elif name == "outputs" and not indent:
             lines.append(_line("outputs:", meaning))
             for output, own in value.items():
                 lines.append(_line(f"  {_plain(output)}:", reasons[output]))
                 lines += _lines(own, "    ", reasons)
-        elif name == "inputs":
+        elif name == "inputs" and not indent:
             lines.append(_line("inputs:", meaning))
             lines += [_line(f"  {_plain(column)}: {kind}", reasons[column]) for column, kind in value.items()]
         else:

@@ -31,7 +31,7 @@ def print_table(
     if title:
         say(title)
     if not sys.stdout.isatty():
-        from multiloss.data.plan import aligned
+        from multiloss.core.text_table import aligned
 
         edges = frozenset(i for i, column in enumerate(columns) if column in right)
         print(aligned([tuple(columns), *(tuple(row) for row in rows)], edges), flush=True)

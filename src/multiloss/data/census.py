@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from multiloss.core.labels import labelled
+from multiloss.core.text_table import aligned
 from multiloss.data.columns import OutputColumn
-from multiloss.data.plan import aligned
 
 FEWEST_PER_BATCH = 2.0
 """Labels of an output that a batch should hold on average."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast
 
+from multiloss.core.text_table import aligned
 from multiloss.core.types import Kind
 
 Role: TypeAlias = Literal["input", "output", "weight", "unused"]
@@ -51,24 +52,3 @@ def describe_plans(plans: Iterable[ColumnPlan]) -> str:
         price   output  regression  given
     """
     return aligned([("column", "role", "kind", "reason"), *((p.name, p.role, p.kind, p.reason) for p in plans)])
-
-
-def aligned(rows: Iterable[tuple[str, ...]], right: frozenset[int] = frozenset()) -> str:
-    """Return rows of texts in columns of equal width; those in `right` end at their right edge.
-
-    Examples:
-        >>> print(aligned([("a", "10"), ("bb", "9")], right=frozenset({1})))
-        a   10
-        bb   9
-    """
-    table = list(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = [
-            text.rjust(width) if i in right else text.ljust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return "  ".join(cells).rstrip()
-
-    return "\n".join(line(row) for row in table)

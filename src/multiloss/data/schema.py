@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from multiloss.core.errors import DataError, listed, nearest
+from multiloss.core.text_table import aligned
 from multiloss.core.types import Kind
 from multiloss.data.columns import FIRST_VALUE, InputColumn, OutputColumn, floats, negative_problems
-from multiloss.data.plan import WEIGHT_SUFFIX, ColumnPlan, aligned
+from multiloss.data.plan import WEIGHT_SUFFIX, ColumnPlan
 from multiloss.data.table import to_polars
 from multiloss.data.values import bad_cells, number_problems, numbers
 

@@ -175,7 +175,8 @@ def _monitor(total: str, case: Case, rest: str) -> list[str]:
                 f"falling at the last: such a monitor would never fire."
             )
         prefix = "val_" if watched is case.validation else ""
-        return [f"{text} Monitor the parts instead, such as {prefix}{case.names[0]} or the sum of the parts."]
+        key = f"{prefix}{case.names[0]}" + ("_loss" if case.framework in ("keras", "multiloss") else "")
+        return [f"{text} Monitor the parts instead, such as {key} or the sum of the parts."]
     if len(case.names) < 2 or not watched.rounding:
         return []
     shares = _shares(case, watched)

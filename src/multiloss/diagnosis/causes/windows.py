@@ -11,7 +11,7 @@ from multiloss.diagnosis.causes.confirm import line_for
 from multiloss.diagnosis.causes.trends import roughness
 from multiloss.linalg.gramian import Array
 
-FEWEST_WINDOWS = 6
+FEWEST_WINDOWS, FEWEST_SURE = 6, 10
 LARGEST_SHARE = 0.3
 CLEAR_SHARE = 0.15
 TINY_SHARE = 0.03
@@ -34,7 +34,7 @@ def averaging_windows(case: Case) -> Cause | None:
     if not (around or follows or tiny) or (np.abs(rest) > split.tolerance).mean() < MOSTLY:
         return None
     sure: Confidence = (
-        "high" if follows and share <= CLEAR_SHARE and r2 >= (0.8 if around else 0.9) and n >= 8 else "medium"
+        "high" if follows and share <= CLEAR_SHARE and r2 >= (0.8 if around else 0.9) and n >= FEWEST_SURE else "medium"
     )
     sure = sure if around or follows else "low"
     parts, total = roughness(split.explained), roughness(split.total)
