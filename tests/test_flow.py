@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import multiloss as ml
 from multiloss.core.flow import PENALTY, GradientFlow, Reach
@@ -139,12 +140,15 @@ def test_balancing_weights_scale_the_rows() -> None:
     plain = watch_step(StepLosses(losses, model=model))
     record = ml.backward(losses, balancing="mgda", model=model).balancing
     assert record is not None and record.weights is not None
-    before, after = plain.read(), plain.read(record, heads_weighted=False)
+    before, after = plain.read(), plain.read(record)
     assert before is not None and after is not None and after.method == "mgda"
     for name, weight in zip(record.losses, record.weights.tolist(), strict=True):
         assert after.balancing_weights[name] == weight
         assert after.norms[name] == pytest.approx(weight * before.norms[name], abs=1e-12)
-        assert after.heads[name] == before.heads[name]
+        head = torch.cat(
+            [p.grad.flatten() for p in model.get_submodule(f"heads.{name}").parameters() if p.grad is not None]
+        )
+        assert after.heads[name] == pytest.approx(float(head.norm()), rel=1e-10)
     combined = torch.cat(
         [p.grad.flatten() for n, p in model.named_parameters() if "heads" not in n and p.grad is not None]
     )
@@ -257,3 +261,94 @@ def test_a_gradient_scaler_changes_nothing() -> None:
     scaled, plain = (watch_step(StepLosses(losses, model=model, scaler=s)).read() for s in (scaler, None))
     assert scaled is not None and plain is not None
     assert scaled.norms == pytest.approx(plain.norms) and scaled.heads == pytest.approx(plain.heads)
+
+
+@pytest.mark.parametrize("method", [name for name in ml.BALANCING_METHODS if name != "fixed"])
+def test_under_every_method_the_flow_is_what_moved_the_parameters(method: str) -> None:
+    heads = {name: ml.RegressionHead(12) for name in "abc"}
+    model = ml.HardSharing(ml.MLP(5, [12]), heads).double()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    x = torch.randn(64, 5, dtype=torch.float64)
+    targets = {"a": x[:, 0], "b": 3 * x[:, 1] + x[:, 2], "c": x[:, 3] ** 2 - 3 * x[:, 0]}
+    objective = ml.Objective("mse", loss_weights={"a": 1.0, "b": 0.5, "c": 1.0})
+    trainer = ml.Trainer(
+        model, objective, balancing=method, watch_gradients="every step", optimizer="sgd", lr=1.0, progress=False,
+        device="cpu",
+    )  # fmt: skip
+    (flow,) = trainer.fit((x, targets), validation=0.25, epochs=1, batch_size=48).flows
+
+    def moved(start: str) -> float:
+        return norm({name: before[name] - p.detach() for name, p in model.named_parameters()}, start)
+
+    rows = np.array([flow.norms[name] for name in flow.losses])
+    update = float(np.sqrt(rows @ np.array(flow.cosines) @ rows))
+    assert flow.sums == (method not in ("graddrop", "moco", "db_mtl"))
+    if flow.sums:
+        assert update == pytest.approx(moved("trunk"), rel=1e-5)
+        assert "the gradient that moves them is" in str(flow) and sum(flow.shares.values()) == pytest.approx(1)
+    else:
+        assert f"{method} combines their gradients by a rule of its own" in str(flow) and flow.shares == {}
+    if method not in ("sdmgrad", "modo"):  # which give the heads the mean over several batches
+        for name in "abc":
+            assert flow.heads[name] == pytest.approx(moved(f"heads.{name}"), rel=1e-5)
+
+
+class Rerun(nn.Module):
+    """A trunk with batch normalisation that is computed again in each backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Dropout(0.3))
+        self.heads = nn.ModuleDict({"a": nn.Linear(6, 1), "b": nn.Linear(6, 2), "c": nn.Linear(6, 1)})
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        z = checkpoint(self.trunk, x, use_reentrant=False)
+        return {name: head(z) for name, head in self.heads.items()}
+
+
+def test_a_look_leaves_no_trace_in_buffers_and_random_numbers() -> None:
+    model, x, targets = make(Rerun())
+    losses = ml.Objective("mse")(model(x), targets)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    flow = ml.gradient_flow(losses, model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert flow.norms["a"] == pytest.approx(norm(naive({"a": losses["a"]}, model)["a"], "trunk"), rel=1e-10)
+
+
+def test_a_buffer_that_is_part_of_the_graph_is_not_written_to() -> None:
+    class Scaled(Branches):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.full((5,), 2.0))
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return super().forward(x * self.get_buffer("scale") * self.trunk.weight.sum())
+
+    model, x, targets = make(Scaled())
+    losses = ml.Objective("mse")(model(x), targets)
+    ml.gradient_flow(losses, model)
+    ml.backward(losses)  # would refuse a saved tensor that was written to
+
+
+def test_another_model_and_a_name_that_is_taken_are_refused() -> None:
+    model, x, targets = make(Branches())
+    losses = dict(ml.Objective("mse")(model(x), targets))
+    with pytest.raises(ml.BalancingError, match="holds none of the 4 parameters that they share"):
+        ml.gradient_flow(losses, nn.Linear(3, 3))
+    with pytest.raises(ml.ObjectiveError, match="a loss called 'penalty'"):
+        ml.gradient_flow({"penalty": losses["a"], "b": losses["b"]}, model)
+    for nothing in ({}, {"a": losses["a"]}):
+        with pytest.raises(ml.ObjectiveError, match="found none"):
+            ml.gradient_flow(nothing, model, weights=dict.fromkeys(nothing, 0.0))
+
+
+def test_a_pass_that_works_once_is_an_error_that_says_what_to_do() -> None:
+    model, x, _ = make(Branches())
+    assert isinstance(model, Branches)
+    x.requires_grad_()
+    z = checkpoint(lambda x: model.trunk(x).tanh(), x, use_reentrant=True)
+    losses = {name: (model.heads["a"](z) * factor).square().mean() for name, factor in (("a", 1.0), ("b", 2.0))}
+    with pytest.raises(ml.BalancingError, match="use_reentrant=False can"):
+        ml.gradient_flow(losses, model)

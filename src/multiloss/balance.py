@@ -99,7 +99,7 @@ class Balanced:
         values = torch.stack(tuple(self.step.active.values()))
         weights = method.weights(list(self.step.active), values.detach()).to(values.dtype)
         self.differentiate([torch.dot(weights, values)], self.retain_graph)
-        return self.record(Found(tuple(self.step.active), weights, done=method.note))
+        return self.record(Found(tuple(self.step.active), weights, done=method.note, heads=weights))
 
     def _one_pass(self, method: GramianWeighting, problem: Problem, retain: bool) -> Found:
         """Use factors for which no gradient of the whole trunk is needed: earlier ones, or those of its last layer."""
@@ -121,7 +121,7 @@ class Balanced:
         else:
             engine = resolve_engine("features")(problem, retain_graph=retain)
             pairs = self.pairs(problem, engine, engine.combine(factors), weights)
-        return Found(names, weights, gramian, "one pass", method.note, pairs)
+        return Found(names, weights, gramian, "one pass", method.note, pairs, self.head_factors(weights))
 
     # ------------------------------------------------------------------ a gradient for each loss
 
@@ -133,7 +133,7 @@ class Balanced:
         combined = gradients.combine(weights.to(self.step.device), groups if weights.dim() > 1 else None)
         mean = weights if weights.dim() == 1 else weights.mean(0)
         pairs = self.pairs(problem, gradients, combined, mean)
-        return Found(problem.names, mean, gramians, gradients.engine, method.note, pairs)
+        return Found(problem.names, mean, gramians, gradients.engine, method.note, pairs, self.head_factors(mean))
 
     def _aggregate(self, method: JacobianAggregator, problem: Problem, retain: bool) -> Found:
         gradients = resolve_engine(self.engine)(problem, retain_graph=retain)
@@ -146,7 +146,7 @@ class Balanced:
             update, weights = rows.sum(0), None
         combined = gradients.apply(update if self.step.scale is None else update * self.step.scale)
         pairs = self.pairs(problem, gradients, combined, weights)
-        return Found(problem.names, weights, gramians, gradients.engine, method.note, pairs)
+        return Found(problem.names, weights, gramians, gradients.engine, method.note, pairs, self.head_factors(weights))
 
     @staticmethod
     def weigh(method: GramianWeighting, names: Sequence[str], gramians: Array, values: Array) -> Tensor:
@@ -206,15 +206,19 @@ class Balanced:
     ) -> list[tuple[Tensor, Tensor]]:
         """Return what each parameter gets: shared ones the combination, own ones their loss's gradient."""
         found = list(zip(problem.shared, combined, strict=True))
-        heads = weights
-        if self.method.heads == "plain" or weights is None:
-            known = weights is None or bool(weights.isfinite().all())  # where they are not, the step will be skipped
-            heads = self.method.own_factors() if known else None
+        heads = self.head_factors(weights)
         for k, parameters in enumerate(problem.own):
             for parameter, own in zip(parameters, gradients.own[k], strict=True):
                 if own is not None:
                     found.append((parameter, own if heads is None else own * heads[k].to(own)))
         return found
+
+    def head_factors(self, weights: Tensor | None) -> Tensor | None:
+        """Return what multiplies the gradients of parameters that one loss alone reaches; `None` for ones."""
+        if self.method.heads == "weighted" and weights is not None:
+            return weights
+        known = weights is None or bool(weights.isfinite().all())  # where they are not, the step will be skipped
+        return self.method.own_factors() if known else None
 
     def record(self, found: Found) -> StepRecord:
         """Return the step, with the factors as balancing weights."""
@@ -225,7 +229,10 @@ class Balanced:
         total = torch.stack(parts).sum() if parts else torch.zeros(()) if terms else None
         norms, cosines = (None, None) if found.gramian is None else _geometry(found.gramian)
         names = found.names or tuple(self.step.active)
-        balancing = BalancingRecord(self.method.name, names, weights, norms, cosines, found.engine, found.done)
+        method = self.method
+        balancing = BalancingRecord(
+            method.name, names, weights, norms, cosines, found.engine, found.done, found.heads, method.sums
+        )
         return StepRecord(terms, total, losses.absent, losses.absent_weights, balancing)
 
 
@@ -240,6 +247,7 @@ class Found:
         engine: What computed the gradients.
         done: What was done beside the method's rule.
         gradients: What each parameter gets.
+        heads: Factors `[m]` of the parameters that one loss alone reaches; `None` for ones.
     """
 
     names: tuple[str, ...]
@@ -248,6 +256,7 @@ class Found:
     engine: str | None = None
     done: str = ""
     gradients: Sequence[tuple[Tensor, Tensor]] = ()
+    heads: Tensor | None = None
 
 
 def components(problem: Problem) -> list[tuple[str, ...]]:
@@ -276,7 +285,9 @@ def together(parts: Sequence[Found]) -> Found:
     apart = " | ".join(", ".join(part.names) for part in parts)
     engines = " and ".join(dict.fromkeys(part.engine for part in parts if part.engine))
     factors = torch.cat(weights) if len(weights) == len(parts) else None
-    return Found(names, factors, whole, engines, "; ".join([f"groups that share nothing: {apart}", *notes]))
+    heads = torch.cat([torch.ones(len(part.names)) if part.heads is None else part.heads.cpu() for part in parts])
+    done = "; ".join([f"groups that share nothing: {apart}", *notes])
+    return Found(names, factors, whole, engines, done, heads=heads)
 
 
 def fill(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:

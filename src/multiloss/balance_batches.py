@@ -59,7 +59,8 @@ def run_batches(parts: Sequence[Balanced]) -> StepRecord:
         pairs = whole.pairs(problem, last, last.combine(weights.to(first.device)), weights)
         fill(pairs)
         done = f"{len(parts)} batches{f'; {method.note}' if method.note else ''}"
-        found = Found(seen, weights, (first @ first.T).cpu().numpy(), "sequential", done)
+        heads = whole.head_factors(weights)
+        found = Found(seen, weights, (first @ first.T).cpu().numpy(), "sequential", done, heads=heads)
     for part in parts:
         part.step.penalty = part.step.penalty if part is parts[-1] else None
         rest = [value / len(parts) for name, value in part.step.active.items() if name not in seen]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from multiloss.arguments import named_losses, tensors
-from multiloss.core.errors import NonFiniteError
+from multiloss.core.errors import BalancingError, NonFiniteError, ObjectiveError
 from multiloss.core.flow import PENALTY, GradientFlow, Reach
 from multiloss.gradients.base import Problem
 from multiloss.gradients.graph import walk
 from multiloss.gradients.problem import merged_node
 from multiloss.gradients.select import resolve_engine
 from multiloss.nn.base import unwrap
+from multiloss.nn.untouched import same_random_numbers, untouched
 from multiloss.step_losses import StepLosses
 from multiloss.watched_step import WatchedStep
 
@@ -43,9 +45,11 @@ def gradient_flow(
         shared: Parameters to look at. By default those that two or more losses reach, found from the graph.
 
     Raises:
-        BalancingError: If the model is compiled as a whole and `shared` is not given.
+        BalancingError: If the model is compiled as a whole and `shared` is not given, can be differentiated only once,
+            or does not hold the parameters that the losses share.
         NonFiniteError: If a loss or its gradient is not finite.
-        ObjectiveError: If a value is no scalar of floats, or no loss with a weight depends on a parameter.
+        ObjectiveError: If a value is no scalar of floats, no loss with a weight depends on a parameter, or a loss is
+            called `penalty`.
 
     Examples:
         >>> trunk, priority, department = nn.Linear(4, 8), nn.Linear(8, 1), nn.Linear(8, 3)
@@ -55,6 +59,8 @@ def gradient_flow(
         (('priority', 'department'), 40, 1.0)
     """
     step = StepLosses(named_losses(losses, weights), model=model, shared=tensors("shared", shared))
+    if not step.active:
+        raise ObjectiveError("expected losses with a weight above 0 that depend on a parameter, found none")
     flow = watch_step(step).read()
     if flow is None:
         raise NonFiniteError("expected finite losses and gradients, found NaN or infinity. Look at the losses' values")
@@ -64,10 +70,28 @@ def gradient_flow(
 def watch_step(step: StepLosses) -> WatchedStep:
     """Measure the gradient of each loss and of the penalties; the graph is retained, and no `.grad` is filled.
 
+    Buffers and random states stay as they are: activation checkpointing computes a forward pass again.
+
     Raises:
         BalancingError: If the graph does not show what is shared, or cannot be differentiated more than once.
+        ObjectiveError: If a loss is called `penalty`.
     """
+    if PENALTY in step.active:
+        raise ObjectiveError(f"a loss called {PENALTY!r} cannot be told from the penalties. Give it another name")
+    nothing = nullcontext() if step.model is None else untouched(step.model)
+    with nothing, same_random_numbers(step.device):
+        try:
+            return _watched(step)
+        except RuntimeError as error:
+            raise BalancingError(
+                f"expected a model that can be differentiated once for each loss, found: {str(error).splitlines()[0]} "
+                "(with activation checkpointing, use_reentrant=False can)"
+            ) from error
+
+
+def _watched(step: StepLosses) -> WatchedStep:
     problem = step.problem()
+    _refuse_another_model(step, problem)
     names = _parameter_names(step.model, problem)
     penalty = step.penalty is not None and bool(problem.names)
     first = _first_watched(problem, len(problem.names) + penalty)
@@ -107,6 +131,19 @@ def watch_step(step: StepLosses) -> WatchedStep:
         absent=step.losses.absent,
         left_out=left_out,
     )
+
+
+def _refuse_another_model(step: StepLosses, problem: Problem) -> None:
+    if step.model is None or step.shared is not None or len(step.active) < 2:
+        return
+    own = {id(p) for p in step.model.parameters()}
+    graph = walk(list(step.active.values()))
+    strange = [tensor for tensor, node in graph.leaves if graph.shared(node) and id(tensor) not in own]
+    if strange and not problem.names:
+        raise BalancingError(
+            f"model: expected the model that the losses come from, found one that holds none of the {len(strange)} "
+            "parameters that they share. Give the whole model, or leave it out"
+        )
 
 
 def _first_watched(problem: Problem, rows: int) -> int:

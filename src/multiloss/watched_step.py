@@ -48,7 +48,6 @@ class WatchedStep:
     def read(
         self,
         balancing: BalancingRecord | None = None,
-        heads_weighted: bool = True,
         epoch: int | None = None,
         step: int | None = None,
     ) -> GradientFlow | None:
@@ -56,7 +55,6 @@ class WatchedStep:
 
         Args:
             balancing: What a balancing method did in the step.
-            heads_weighted: Whether its factors also scale the heads' gradients.
             epoch: The epoch, from 1.
             step: Steps done before this one.
         """
@@ -70,26 +68,28 @@ class WatchedStep:
         layered = layered * factors[:, None] * factors
         gramian = layered.sum(0)
         labels = (*names, PENALTY) if self.penalty else names
-        own = [balanced.get(name, 1.0) if heads_weighted else 1.0 for name in self._head_names()]
+        own = _head_weights(balancing)
+        sums = balancing is None or balancing.sums
         cosines = _cosines(gramian[: len(names), : len(names)])
         return GradientFlow(
             losses=names,
             weights=self.weights,
             balancing_weights={name: balanced.get(name, 1.0) for name in self.weights},
             norms=_by_name(labels, _norms(gramian)),
-            shares=_shares(labels, gramian),
+            shares=_shares(labels, gramian) if sums else {},
             cosines=tuple(tuple(row) for row in cosines.tolist()),
             conflict_rate=_conflict_rate(cosines),
             condition_number=_condition_number(gramian[: len(names), : len(names)]),
             layers=tuple(
                 self._layer(*layer, part, labels) for layer, part in zip(self.layers.items(), layered, strict=True)
             ),
-            heads=_by_name(self._head_names(), heads * np.array(own)),
+            heads={name: norm * own.get(name, 1.0) for name, norm in _by_name(self._head_names(), heads).items()},
             reach=self.reach,
             frozen=self.frozen,
             alone=self.problem.alone,
             absent=self.absent,
             method=None if balancing is None else balancing.method,
+            sums=sums,
             left_out=self.left_out,
             epoch=epoch,
             step=step,
@@ -107,9 +107,15 @@ class WatchedStep:
 
 
 def _balancing_weights(record: BalancingRecord | None) -> dict[str, float]:
-    if record is None or record.weights is None:
+    if record is None or record.weights is None or not record.sums:
         return {}
     return dict(zip(record.losses, record.weights.tolist(), strict=True))
+
+
+def _head_weights(record: BalancingRecord | None) -> dict[str, float]:
+    if record is None or record.head_weights is None:
+        return {}
+    return dict(zip(record.losses, record.head_weights.tolist(), strict=True))
 
 
 def _by_name(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:

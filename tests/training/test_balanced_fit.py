@@ -14,7 +14,7 @@ from training_tasks import LOSSES, make_data, make_model, make_objective, make_t
 
 import multiloss as ml
 from multiloss.balancing.kinds import GramianWeighting, JacobianAggregator, LossWeighting
-from multiloss.training.balanced import untouched
+from multiloss.nn.untouched import untouched
 
 NEEDED: dict[str, dict[str, Any]] = {
     "fixed": {"factors": {"price": 2.0, "kind": 0.5, "sold": 1.0}},

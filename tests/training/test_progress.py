@@ -148,3 +148,27 @@ def test_shares_of_the_total_and_of_the_gradient_are_small_bars(monkeypatch: pyt
         assert share is not None
         assert re.findall(r"(\d+) %", table[name]) == [f"{100 * part:.0f}" for part in (share, flow.norm_shares[name])]
     assert f"{100 * ledger.penalty / ledger.total:.0f} %" in table["penalty"] and "█" in table["price"]
+
+
+def test_names_are_not_markup_numbers_may_be_nan_and_a_narrow_terminal_keeps_its_metrics() -> None:
+    names = ("[red]", "price_in_thousands_of_euros")
+    logs: Logs = {
+        "epoch": 1,
+        "loss": 2.0,
+        "val_loss": 3.0,
+        "val_task_loss": 3.0,
+        "lr": 0.1,
+        "seconds": 1.0,
+        "penalty": 0.5,
+    }
+    for name in names:
+        logs |= {f"{name}_loss": 1.0, f"val_{name}_loss": 1.5, f"{name}_mae": 105.3621, f"val_{name}_mae": 106.0}
+    shares = dict.fromkeys((*names, "penalty"), 1 / 3)
+    for width in (60, 80):
+        out = io.StringIO()
+        table = progress.logs_table(logs, names, 9, shares, dict.fromkeys(shares, float("nan")), width)
+        Console(file=out, width=width).print(table)
+        text = out.getvalue()
+        assert all(len(line.rstrip()) <= width for line in text.splitlines())
+        assert "[red]" in text and text.count("mae 105.3621 /") == 2
+        assert ("share" in text) == (width == 80)

@@ -97,6 +97,27 @@ def test_what_cannot_be_suggested_is_said() -> None:
     assert "label counts: every output has the same number of labels" in str(found)
 
 
+def test_a_present_weight_of_zero_or_a_schedule_counts_as_one() -> None:
+    x, targets = make_data()
+    plain = by_rule(ml.suggest_weights(make_model(), make_objective(), (x, targets)))
+    for weight in (0.0, ml.ramp(0, 0.5, epochs=5)):
+        objective = make_objective({"price": 1.0, "kind": weight, "sold": 1.0})
+        found = by_rule(ml.suggest_weights(make_model(), objective, (x, targets)))
+        assert {rule: one.weights for rule, one in found.items()} == {r: one.weights for r, one in plain.items()}
+        assert min(found["gradient norms"].weights.values()) > 0
+
+
+def test_one_output_with_labels_says_so() -> None:
+    x, targets = make_data()
+    targets = {
+        **targets,
+        "kind": torch.full_like(targets["kind"], -100),
+        "sold": torch.full_like(targets["sold"], torch.nan),
+    }
+    found = ml.suggest_weights(make_model(), make_objective(), (x, targets))
+    assert found == [] and "gradient norms: only price has labels" in found.notes
+
+
 def test_data_without_labels_is_an_error() -> None:
     x, targets = make_data(rows=8)
     targets = {

@@ -132,7 +132,8 @@ def test_a_model_that_cannot_be_watched_is_trained_all_the_same(caplog: pytest.L
     history = trainer.fit(make_data(), epochs=2)
     assert history.flows == [] and len(history) == 2
     said = [record.getMessage() for record in caplog.records if "not watched" in record.getMessage()]
-    assert said == ["gradients are not watched: this backward pass is not for looking"]
+    assert len(said) == 1 and said[0].startswith("gradients are not watched: expected a model that can be")
+    assert "this backward pass is not for looking" in said[0]
 
 
 class Breaking(ml.Callback):

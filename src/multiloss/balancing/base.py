@@ -55,6 +55,8 @@ class Balancing(StateByLoss, ABC):
     """Whether losses have to be above zero."""
     needs: ClassVar[str]
     """What it is given, in a word."""
+    sums: ClassVar[bool] = True
+    """Whether shared parameters get the sum of this step's gradients times the factors, and nothing else."""
     options_by_name: ClassVar[tuple[str, ...]] = ("preference",)
     """Options that may be mappings by loss."""
 

@@ -46,6 +46,7 @@ class ExcessMTL(JacobianAggregator):
     """
 
     name: ClassVar[str] = "excess_mtl"
+    sums: ClassVar[bool] = True
     facts: ClassVar[Facts] = Facts(
         paper="He et al., 2024",
         title="Robust Multi-Task Learning with Excess Risks",

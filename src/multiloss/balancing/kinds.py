@@ -125,6 +125,7 @@ class JacobianAggregator(Balancing):
     """A method that works by coordinate, or on a memory of each gradient: it needs the gradients themselves."""
 
     needs: ClassVar[str] = "Jacobian"
+    sums: ClassVar[bool] = False
     natural: ClassVar[Literal["mean", "sum"]] = "sum"
     """The length that its paper's update has."""
     heads: Heads = field(default="plain", kw_only=True)

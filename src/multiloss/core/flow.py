@@ -55,7 +55,7 @@ class GradientFlow:
         balancing_weights: What a balancing method multiplied each with; 1 without one.
         norms: $\|g_k\|$ by loss, and `penalty` where there is one.
         shares: $\langle g_k, u \rangle / \|u\|^2$ by loss, and `penalty`: sums to 1; below 0 where the update goes
-            against that loss. Empty where the update is zero.
+            against that loss. Empty where the update is zero, or is not the sum of the rows.
         cosines: Cosine of every pair of losses, `[m][m]`; 0 where a gradient is zero.
         conflict_rate: Share of the pairs whose cosine is below zero; `None` with fewer than two losses.
         condition_number: Largest over smallest singular value of the rows $g_k$ of the losses; `None` where the
@@ -67,6 +67,8 @@ class GradientFlow:
         alone: Losses that share no parameter with another.
         absent: Losses without a label in this step.
         method: The balancing method, if there is one.
+        sums: Whether the update is the sum of these rows; not under a method that works by coordinate or on a memory of
+            gradients, where the rows are what it saw.
         left_out: Shared numbers that were not watched, to save memory; `layers` holds the last of the trunk then.
         epoch: The epoch, from 1.
         step: Steps done before this one.
@@ -87,6 +89,7 @@ class GradientFlow:
     alone: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     method: str | None = None
+    sums: bool = True
     left_out: int = 0
     epoch: int | None = None
     step: int | None = None
@@ -151,7 +154,8 @@ def _moved_by(flow: GradientFlow) -> list[str]:
         factor = f"{flow.weights[name]:.4g}" + (f" x {balanced:.4g}" if balanced != 1.0 else "")
         addends.append(f"{factor} x {name}'s")
     addends += ["the penalties'"] if PENALTY in flow.norms else []
-    lines = [f"the gradient that moves them is {' + '.join(addends)}"]
+    moved = f"the gradient that moves them is {' + '.join(addends)}"
+    lines = [moved if flow.sums else f"{flow.method} combines their gradients by a rule of its own; it saw:"]
     shares = flow.norm_shares
     for name, norm in flow.norms.items():
         part = f"{100 * shares[name]:.1f} % of the norms" if shares else "no gradient"

@@ -43,6 +43,10 @@ class BalancingRecord(NamedTuple):
     """What computed the gradients."""
     done: str = ""
     """What was done, where it is not the method's plain rule: weights reused, a loss left out."""
+    head_weights: Tensor | None = None
+    """`[m]`, what multiplied the gradients of parameters that one loss alone reaches; `None` for ones."""
+    sums: bool = True
+    """Whether the shared parameters got the sum of this step's gradients times `weights`."""
 
 
 class StepRecord(NamedTuple):

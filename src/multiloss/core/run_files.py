@@ -51,13 +51,14 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(errors="replace").splitlines()
+    text = path.read_text(errors="replace")
+    lines = text.splitlines()
     found = []
     for number, line in enumerate(lines, 1):
         try:
             found.append(_object(line))
         except ValueError as error:
-            if number == len(lines):
+            if number == len(lines) and not text.endswith("\n"):  # it is being written, or a kill cut it
                 break
             raise RunError(
                 f"{path}, line {number}: expected a JSON object ({error}). The run folder is damaged"

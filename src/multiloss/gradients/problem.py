@@ -51,7 +51,8 @@ def find_problem(
     if given is None and (node := merged_node(graph)) is not None:
         raise BalancingError(
             f"expected a graph that shows what the losses share, found one node for trunk and heads ({node.name()}): "
-            "the model is compiled as a whole. Give shared=, or compile the trunk alone"
+            "the model is compiled as a whole, or code of its own computes several outputs at once. Give shared=, or "
+            "compile the trunk alone"
         )
     compared = _compared(graph, given, model)
     reaching = 0

@@ -83,5 +83,5 @@ class Gate:
             return Refusal(405, f"Expected GET, found {scope['method']}: there is nothing here to change.")
         first, *rest = scope["path"].removeprefix("/").split("/", 1)
         if not hmac.compare_digest(first.encode(errors="replace"), self._token) or not rest:
-            return Refusal(403, "Open the address that multiloss printed: it ends in a token.")
+            return Refusal(403, "Open the address that multiloss printed: it holds a token.")
         return None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from multiloss.balancing.base import Balancing
 from multiloss.core.errors import BalancingError
 from multiloss.core.losses import Losses
 from multiloss.data.arrays import Inputs
 from multiloss.data.batch import Batch, Source, named_inputs
+from multiloss.nn.untouched import random_state_of, set_random_state_of, untouched
 from multiloss.training.forward import Forward, evaluating
 
 
@@ -38,7 +38,7 @@ class MethodFeed:
     def before_forward(self) -> None:
         """Remember the random state, so that a second look at the batch drops out the same units."""
         if "losses_after" in self.method.wants:
-            self._random = _random_state(self.forward.devices.device)
+            self._random = random_state_of(self.forward.devices.device)
 
     def before_backward(self, step: int) -> None:
         """Show the method a held-out batch, one after the other as steps go by."""
@@ -55,11 +55,11 @@ class MethodFeed:
         if "losses_after" not in self.method.wants:
             return
         device = self.forward.devices.device
-        here = _random_state(device)
-        _set_random_state(self._random, device)
+        here = random_state_of(device)
+        set_random_state_of(self._random, device)
         with torch.no_grad(), untouched(self.forward.model):
             names, values = active_losses(self.forward(batch))
-        _set_random_state(here, device)
+        set_random_state_of(here, device)
         if names:
             self.method.after_step(names, values)
 
@@ -119,33 +119,3 @@ def active_losses(losses: Losses) -> tuple[list[str], Tensor]:
     terms = [term for term in losses.terms if term.kind == "loss" and term.weight]
     values = [term.value.detach() * term.weight for term in terms]
     return [term.name for term in terms], torch.stack(values) if values else torch.empty(0)
-
-
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Leave every buffer (running statistics of normalisation) as it was before the block.
-
-    Examples:
-        >>> norm = nn.BatchNorm1d(1)
-        >>> with untouched(norm):
-        ...     _ = norm(torch.ones(4, 1))
-        >>> norm.running_mean.item(), norm.num_batches_tracked.item()
-        (0.0, 0)
-    """
-    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    try:
-        yield
-    finally:
-        for buffer, value in before:
-            buffer.copy_(value)
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
-
-
-def _set_random_state(states: list[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states[0])
-    if len(states) > 1:
-        torch.cuda.set_rng_state(states[1], device)

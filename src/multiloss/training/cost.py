@@ -20,9 +20,10 @@ from multiloss.data.arrays import Inputs
 from multiloss.data.batch import Batch
 from multiloss.gradients.select import ENGINES
 from multiloss.nn.base import ModelCaller
+from multiloss.nn.untouched import untouched
 from multiloss.objective.objective import Objective
 from multiloss.training import checkpoint
-from multiloss.training.balanced import active_losses, split_batch, untouched
+from multiloss.training.balanced import active_losses, split_batch
 from multiloss.training.memory import peak_memory
 
 STEPS = 2

@@ -281,7 +281,7 @@ class Fit:
             raise explain_nonfinite(recent, self.forward, self._parameters, self.epoch, self.folder)
 
     def _read_watch(self) -> None:
-        flows = [] if self.watch is None else self.watch.read(self)
+        flows = [] if self.watch is None else self.watch.read()
         self.history.flows += flows
         if self.run_log is not None:
             self.run_log.append_flows(flows)

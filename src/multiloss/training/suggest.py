@@ -14,14 +14,15 @@ from torch import nn
 from multiloss.core.errors import BalancingError, DataError
 from multiloss.core.losses import Losses
 from multiloss.core.records import StepTerm, digits
+from multiloss.core.types import Tensors
 from multiloss.data.batch import Batch
 from multiloss.flow import watch_step
 from multiloss.nn.base import ModelCaller
+from multiloss.nn.untouched import untouched
 from multiloss.objective.ledger import Ledger
 from multiloss.objective.objective import Objective
 from multiloss.step_losses import StepLosses
 from multiloss.training import checkpoint
-from multiloss.training.balanced import untouched
 from multiloss.training.intake import intake
 
 
@@ -80,7 +81,8 @@ def suggest_weights(
     * `loss scales`: $w_k = c / L_k$, so that each adds the same to the total.
     * `label counts`: $w_k = c\, n_k$, so that every label counts the same, where outputs differ in their number.
 
-    $c$ keeps the sum of what is made equal as it is under the present weights, so that the learning rate stays right.
+    $c$ keeps the sum of what is made equal as it is under the present weights, so that the learning rate stays right. A
+    present weight of 0, or a schedule, counts as 1.
     A beginning, not an optimum: norms and losses change while a model trains.
 
     Args:
@@ -142,21 +144,22 @@ class _Survey:
     def __init__(self, model: nn.Module, objective: Objective, caller: ModelCaller) -> None:
         self.model, self.objective, self.caller = model, objective, caller
         self.ledger = Ledger(reduction=objective.reduction)
-        self.present: dict[str, float] = {}
         self.squares: dict[str, list[float]] = {}
-        self.shared = 0
+        self.shared, self.checked = 0, False
         self.unwatched = "no two losses share a parameter, so that none can rule the others' gradients"
 
+    @property
+    def present(self) -> dict[str, float]:
+        """The present weights; 1 where there is a schedule, or none at all."""
+        given = {name: self.objective.loss_weights[name] for name in self.objective.terms}
+        return {name: float(w) if isinstance(w, int | float) and w else 1.0 for name, w in given.items()}
+
     def add(self, batch: Batch) -> None:
-        losses = self.objective(
-            self.caller(batch.inputs),
-            batch.targets,
-            model=self.model,
-            sample_weight=batch.sample_weight,
-            counts=batch.counts,
-        )
-        plain = _by_output(losses)
-        self.present |= {t.name.split("/")[0]: t.weight for t in losses.terms if t.kind == "loss"}
+        outputs = self.caller(batch.inputs)
+        if not self.checked:  # names and shapes; and an objective learns its outputs here
+            self.objective(outputs, batch.targets, model=self.model)
+            self.checked = True
+        plain = self._plain(outputs, batch)
         self.ledger.add(plain.record())
         try:
             flow = watch_step(StepLosses(plain, model=self.model)).read() if plain.terms else None
@@ -168,6 +171,19 @@ class _Survey:
             for name, norm in flow.norms.items():
                 self.squares.setdefault(name, []).append(norm**2)
 
+    def _plain(self, outputs: Tensors, batch: Batch) -> Losses:
+        """Return the losses with weight 1, the parts of an output's loss as one, without penalties."""
+        found = []
+        for name, term in self.objective.terms.items():
+            if name in batch.targets:
+                weight = None if batch.sample_weight is None else batch.sample_weight.get(name)
+                count = None if batch.counts is None else batch.counts.get(name)
+                parts = term.reduce(outputs[name], batch.targets[name], weight, count)
+                if parts:
+                    value = torch.stack([part.value for part in parts]).sum()
+                    found.append(StepTerm(name, "loss", value, 1.0, 1.0, parts[0].labels, parts[0].denominator))
+        return Losses(tuple(found))
+
     def suggestions(self) -> WeightSuggestions:
         record = self.ledger.whole()
         values = {term.name: term.value for term in record if term.value is not None}
@@ -178,6 +194,8 @@ class _Survey:
         found = []
         if len(norms) > 1:
             found.append(self._equal("gradient norms", norms, f"on the {self.shared:,} shared parameters, ", notes))
+        elif len(values) < 2:
+            notes.append(f"gradient norms: only {', '.join(values)} has labels")
         else:
             notes.append(f"gradient norms: {self.unwatched}")
         found.append(self._equal("loss scales", values, "", notes))
@@ -212,18 +230,6 @@ class _Survey:
         weights = {name: _rounded(count * whole) for name, count in counts.items()}
         reason = f"labels: {shown}; a loss is a mean over its labels, so that rare ones count more; with these weights "
         return WeightSuggestion(rule, weights, dict(counts), reason + "every label counts the same")
-
-
-def _by_output(losses: Losses) -> Losses:
-    """Return the losses with weight 1, the parts of an output's loss as one, without penalties."""
-    parts: dict[str, StepTerm] = {}
-    for term in losses.terms:
-        if term.kind == "loss":
-            name = term.name.split("/")[0]
-            before = parts.get(name)
-            value = term.value if before is None else before.value + term.value
-            parts[name] = term._replace(name=name, value=value, weight=1.0)
-    return Losses(tuple(parts.values()))
 
 
 def _rounded(weight: float) -> float:

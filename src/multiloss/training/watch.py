@@ -69,7 +69,7 @@ class GradientWatch:
             return
         try:
             self._pending = watch_step(step)
-        except (BalancingError, RuntimeError) as error:  # code that is not ours may be differentiable once only
+        except (BalancingError, ObjectiveError) as error:  # code that is not ours may be differentiable once only
             self.every = 0
             logger.warning("gradients are not watched: %s", str(error).splitlines()[0])
 
@@ -79,9 +79,8 @@ class GradientWatch:
             self._seen.append((self._pending, balancing, fit.epoch, fit.step))
             self._pending = None
 
-    def read(self, fit: Fit) -> list[GradientFlow]:
+    def read(self) -> list[GradientFlow]:
         """Return what was seen since the last call; a step with NaN or infinity is left out."""
         seen, self._seen = self._seen, []
-        weighted = fit.balancing is None or fit.balancing.heads == "weighted"
-        flows = (watched.read(record, weighted, epoch, step) for watched, record, epoch, step in seen)
+        flows = (watched.read(record, epoch, step) for watched, record, epoch, step in seen)
         return [flow for flow in flows if flow is not None]

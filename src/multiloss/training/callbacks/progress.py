@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from multiloss.training.fit import Fit
 
 REDRAW_SECONDS = 0.1
+WIDE = 76  # characters from which on there is room for bars
 METRICS_WIDTH, BESIDE_BARS = 36, 28  # characters of metrics that share a line, so that 80 columns are enough
 
 
@@ -95,7 +97,7 @@ class ProgressDisplay(Callback):
             name = term.name.split("/")[0] if term.kind == "loss" else term.kind
             shares[name] = shares.get(name, 0.0) + (term.share or 0.0)
         flow = fit.history.flows[-1].norm_shares if fit.history.flows else {}
-        return logs_table(fit.history.rows[-1], fit.objective.outputs, fit.epochs, shares, flow)
+        return logs_table(fit.history.rows[-1], fit.objective.outputs, fit.epochs, shares, flow, self.console.width)
 
 
 def _epoch(fit: Fit) -> str:
@@ -118,6 +120,7 @@ def logs_table(
     epochs: int,
     shares: Mapping[str, float] | None = None,
     gradients: Mapping[str, float] | None = None,
+    width: int = 80,
 ) -> Any:
     """Return a table that fits a narrow terminal: a row for each output, training beside validation.
 
@@ -127,6 +130,7 @@ def logs_table(
         epochs: How many there will be.
         shares: Share of the training total by output, and `penalty`.
         gradients: Share of the norms of the shared parameters' gradients by output, and `penalty`.
+        width: Characters of a line; bars are left out where there are few.
 
     Examples:
         >>> from rich.console import Console
@@ -147,15 +151,17 @@ def logs_table(
         total  1.5000
     """
     from rich.table import Table
+    from rich.text import Text
 
     held = "val_loss" in logs
     title = f"epoch {logs['epoch']:.0f}/{epochs}, {logs['seconds'] or 0:.2f} s, lr {logs['lr']:.3g}"
     table = Table(title=title, title_justify="left", title_style="", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("", no_wrap=True, max_width=20)
+    table.add_column("", no_wrap=True, max_width=20 if width >= WIDE else 12)
     table.add_column("loss", justify="right", no_wrap=True)
     if held:
         table.add_column("val loss", justify="right", no_wrap=True)
-    bars = {title: part for title, part in (("share", shares), ("gradient", gradients)) if part and len(part) > 1}
+    told = (("share", shares), ("gradient", gradients)) if width >= WIDE else ()  # metrics go before bars
+    bars = {title: part for title, part in told if part and len(part) > 1}
     for title in bars:
         table.add_column(title, no_wrap=True)
     table.add_column("metrics: training / validation" if held else "metrics")
@@ -168,7 +174,7 @@ def logs_table(
         parts = [f"{name} {' / '.join(numbers(key))}" for name, key in others.items()]
         wide = sum(map(len, parts)) > (BESIDE_BARS if bars else METRICS_WIDTH)
         shown = [bar(part[label]) if label in part else "" for part in bars.values()]
-        table.add_row(label, *cells, *shown, ("\n" if wide else ", ").join(parts))
+        table.add_row(Text(label), *cells, *shown, Text(("\n" if wide else ", ").join(parts)))
 
     for name in outputs:
         own = _own_keys(logs, name, outputs)
@@ -186,6 +192,8 @@ def bar(share: float) -> str:
         >>> bar(0.5), bar(0.999), bar(-0.1)
         ('█▌  50 %', '███ 100 %', '    -10 %')
     """
+    if not math.isfinite(share):
+        return "-"
     eighths = round(8 * 3 * min(max(share, 0.0), 1.0))
     cells = "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]
     return f"{cells:3} {100 * share:.0f} %"
