@@ -25,7 +25,6 @@ TRUTHS: dict[Maker, str] = {
     simulated.end_of_epoch: WINDOWS,
     simulated.annealed: MOVED,
     simulated.stepped: MOVED,
-    simulated.uncertainty: MOVED,
     simulated.replicated: "replicas",
     simulated.replicated_penalty: "replicas",
 }

@@ -177,7 +177,7 @@ def test_nan_and_infinite_totals_are_kept() -> None:
 
 
 def test_a_log_of_one_loss_names_the_way_out() -> None:
-    with pytest.raises(DataError, match=r"the total loss and no part .* columns loss\. Name them: --total"):
+    with pytest.raises(DataError, match=r"the total loss among the columns loss: it logs no parts\. Log each"):
         read("Epoch 1/2\n40/40 ━━━━━━━ 1s 12ms/step - loss: 1.2673\n")
 
 
@@ -256,3 +256,19 @@ def test_what_a_small_keras_prints_is_read_back(
 
     assert found(log.train) == texts("")
     assert found(log.validation) == texts("val_")
+
+
+@pytest.mark.parametrize("bar", ["40/40 - 1s - loss", "40/40 [======] - 1s 3ms/step - loss", " - 1s - loss"])
+def test_a_printed_line_between_header_and_bar_is_not_the_epoch(bar: str) -> None:
+    said = "lr is now 0.001, best val_loss: 0.5123"
+    text = "".join(
+        f"Epoch {i}/2\n{said}\n{said}\n{bar}: {i}.5 - a_loss: {i}.0 - b_loss: 0.5\nloss: 7.0 - a_loss: 7.0\n"
+        for i in (1, 2)
+    )
+    log = read(text)
+    assert numbers(log.train) == [(1.0, 1.5, {"a": 1.0, "b": 0.5}), (2.0, 2.5, {"a": 2.0, "b": 0.5})]
+
+
+def test_a_printed_line_is_the_epoch_where_there_is_no_bar() -> None:
+    log = read("Epoch 1/2\nloss: 1.5 - a_loss: 1.0 - b_loss: 0.5\nEpoch 2/2\nloss: 2.5 - a_loss: 2.0 - b_loss: 0.5\n")
+    assert [epoch.total.value for epoch in log.train] == [1.5, 2.5]

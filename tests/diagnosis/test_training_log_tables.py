@@ -8,6 +8,7 @@ import math
 import pytest
 from log_reading import numbers, read
 
+from multiloss.core.errors import DataError
 from multiloss.diagnosis.training_log import Printed
 
 
@@ -180,3 +181,30 @@ def test_any_columns_by_name() -> None:
 def test_an_output_called_test_is_no_split() -> None:
     log = read("epoch,loss,test_score_loss,train_delay_loss\n1,3.5,1.5,2.0\n")
     assert numbers(log.train) == [(1.0, 3.5, {"test_score": 1.5, "train_delay": 2.0})]
+
+
+@pytest.mark.parametrize(
+    ("names", "form"),
+    [
+        ("epoch,loss,a_loss,b_loss", "CSV"),
+        ("epoch,a_loss,loss,val_a_loss,val_loss", "Keras CSVLogger"),
+        ("epoch,loss,a_loss,val_loss,train/speed", "CSV"),
+        ("epoch,loss,a_loss,val_loss", "CSV"),
+    ],
+)
+def test_a_csv_is_of_keras_only_with_its_names_of_validation(names: str, form: str) -> None:
+    row = ",".join(["1.5"] * len(names.split(",")))
+    assert read(f"{names}\n{row}\n").format == form
+
+
+def test_the_columns_of_the_parts_are_remembered() -> None:
+    log = read("epoch,train/loss,train/a_loss,valid/loss,valid/a_loss\n1,1.5,0.5,1.6,0.6\n")
+    assert (log.columns, log.validation_total) == ({"a": "train/a_loss"}, "valid/loss")
+    assert log.validation_columns == {"a": "valid/a_loss"}
+
+
+def test_a_total_without_parts_says_which_columns_may_be_them_or_that_there_are_none() -> None:
+    with pytest.raises(DataError, match=r"it logs no parts\. Log each addend of loss under a name of its own"):
+        read("epoch,loss,accuracy,val_loss,val_accuracy,lr\n1,1.0,0.5,1.1,0.4,0.01\n")
+    with pytest.raises(DataError, match=r"Name its parts: --total loss --parts cls,box$"):
+        read("epoch,loss,cls,box,lr\n1,1.0,0.5,0.5,0.01\n")

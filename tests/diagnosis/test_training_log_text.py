@@ -170,3 +170,10 @@ def test_what_fit_prints_and_its_history() -> None:
     history = read(f"{json.dumps(line)}\n{json.dumps({**line, 'epoch': 2})}\n")
     assert numbers(history.train)[1] == (2.0, 2.5, {"a": 1.0, "b": 1.0})
     assert numbers(history.validation)[0] == (1.0, 3.0, {"a": 1.0})
+
+
+def test_the_same_names_behind_the_loss_of_validation_are_of_validation() -> None:
+    line = "Epoch 1: Train loss = 1.1 (cls = 0.9, reg = 0.2) | Val loss = 1.5 (cls = 1.2, reg = 0.3)\n"
+    log = read(line, "Train_loss", ["cls", "reg"])
+    assert numbers(log.train) == [(1.0, 1.1, {"cls": 0.9, "reg": 0.2})]
+    assert numbers(log.validation) == [(1.0, 1.5, {"cls": 1.2, "reg": 0.3})]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from multiloss.core.flow import GradientFlow, LayerFlow, Reach
 from multiloss.core.records import LedgerRecord, TermRecord
+from multiloss.core.run_files import finite
 from multiloss.core.run_records import RunRecords
 
 HOSTILE = [
@@ -44,6 +47,20 @@ def account(
     if penalty:
         terms.append(TermRecord("l2/trunk.0.weight", "penalty", 10 * penalty, 0.1, 1.0, penalty, penalty / total, None))
     return LedgerRecord(total, tuple(terms), 8, epoch=epoch, split=split)
+
+
+def broken(records: RunRecords, name: str, epoch: int, split: str = "train") -> RunRecords:
+    """The records, read from their files, with NaN for what one term adds from an epoch on."""
+    ledgers = []
+    for record in records.ledgers:
+        own = record.to_dict()
+        if record.split == split and (record.epoch or 0) >= epoch:
+            own["total"] = math.nan
+            for term in own["terms"]:
+                term["share"] = None
+                term |= {"value": math.nan, "contribution": math.nan} if term["name"] == name else {}
+        ledgers.append(LedgerRecord.from_dict(json.loads(json.dumps(finite(own)))))
+    return replace(records, ledgers=ledgers)
 
 
 def falling(start: float, epoch: int, rate: float = 0.1) -> float:

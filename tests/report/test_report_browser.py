@@ -247,3 +247,30 @@ def test_a_large_report_opens_at_once(
     record_property("complete_s", statistics.median(whole))
     assert statistics.median(ready) < 3.0, f"readable after {ready} s"
     assert statistics.median(whole) < 20.0, f"complete after {whole} s"
+
+
+def test_a_printed_page_says_which_choice_it_shows(browser: Any, tmp_path: Path) -> None:
+    with opened(browser, written(tmp_path, run(NAMES, 9))) as (page, wrong):
+        page.wait_for_function(WHOLE)
+        page.select_option("#equation-figure-choice", "epoch 4, training")
+        page.click("#outputs-figure-log")
+        assert not page.is_visible("#equation-figure-chosen"), "the menu says it on the screen"
+        page.emulate_media(media="print")
+        assert page.is_visible("#equation-figure-chosen") and not page.is_visible("#equation-figure-choice")
+        assert page.text_content("#equation-figure-chosen") == "epoch 4, training"
+        assert page.text_content("#outputs-figure-chosen") == "all outputs, logarithmic"
+        assert wrong == []
+
+
+def test_a_long_name_stays_in_its_column(browser: Any, tmp_path: Path) -> None:
+    out = written(tmp_path, run(["n" * 90, "kind"], 9, moving=True))
+    beyond = """[...document.querySelectorAll('th, td')].filter(
+        (cell) => cell.clientWidth && cell.scrollWidth > cell.clientWidth + 1).length"""
+    for width in (1280, 390):
+        with opened(browser, out, width) as (page, wrong):
+            page.wait_for_function(WHOLE)
+            page.evaluate("document.querySelectorAll('details').forEach((own) => { own.open = true; })")
+            assert page.evaluate(beyond) == 0
+            title = page.query_selector("#outputs-figure .panel > p")
+            assert "…" in title.text_content() and title.get_attribute("title") == f"{'n' * 90} · loss"
+            assert wrong == []

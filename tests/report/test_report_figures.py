@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from report_records import account, flow, flow_of, run
+from report_records import account, broken, flow, flow_of, run
 
 from multiloss.core.flow import LayerFlow
 from multiloss.core.records import LedgerRecord, TermRecord
@@ -56,6 +56,38 @@ def test_a_remainder_and_an_absent_label_are_in_the_waterfall() -> None:
     assert panel.data[0]["marker"]["color"][2] == "@unexplained"
     assert panel.layout["xaxis"]["range"] == [-0.5, 1.0], "negative contributions are in sight"
     assert any("no label" in note["text"] for note in panel.layout["annotations"])
+
+
+def test_what_is_not_a_number_has_no_bar_and_no_zero() -> None:
+    own = Digest(broken(run(NAMES, 4), "kind", 3))
+    figure = equation(own)
+    bars, notes = figure.panels[0].data[0], [note["text"] for note in figure.panels[0].layout["annotations"]]
+    known = own.splits["train"][-1]["rooms"].contribution
+    assert bars["text"][:3] == ["kind", "rooms", "price"] and bars["x"][:2] == [None, known] and bars["x"][-1] is None
+    assert bars["base"][1:3] == [0.0, known], "the others begin where they would without it"
+    assert notes.count("<b>not a number</b>") == 2, "of the term and of the total"
+    assert "<b>kind</b>  1 × not a number" in notes and not [text for text in notes if "0.0000" in text]
+    assert "total not a number: kind not a number (-)" in figure.panels[0].alt
+    assert figure.table is not None
+    line = figure.table.rows[1]
+    assert line == ["kind", "training", "not a number", "1", "1", "not a number", "-", "100"]
+
+
+def test_epochs_that_are_not_a_number_are_not_in_the_stack() -> None:
+    figure = contributions(Digest(broken(run(NAMES, 6), "kind", 5)))
+    *areas, total = figure.panels[0].data
+    assert [area["name"] for area in areas] == [*NAMES, "penalties"]
+    assert all(area["x"] == [1, 2, 3, 4] and None not in area["y"] for area in areas)
+    assert total["x"] == [1, 2, 3, 4, 5, 6] and total["y"][4:] == [None, None]
+    assert figure.notes == ["Epochs that are not a number in training, and are not drawn: 2."]
+    assert figure.table is not None and figure.table.rows[1][0] == "kind" and figure.table.rows[1][2] == "not a number"
+    assert "not a number at epoch 6" in figure.panels[0].alt
+
+
+def test_a_waterfall_beside_another_has_its_order() -> None:
+    first, other = account({"a": 1.0, "b": 3.0}), account({"a": 4.0, "b": 2.0, "c": 1.0})
+    assert waterfall(other, {}).data[0]["text"] == ["a", "b", "c", "total"]
+    assert waterfall(other, {}, like=first).data[0]["text"] == ["b", "a", "c", "total"]
 
 
 def test_the_first_equation_is_that_of_the_last_epoch_and_the_kept_one_can_be_chosen() -> None:
@@ -190,6 +222,17 @@ def test_the_shares_over_the_steps_fill_the_height() -> None:
     for i, one in enumerate(own.flows):
         assert [area["y"][i] for area in areas] == pytest.approx(list(one.norm_shares.values()))
         assert sum(area["y"][i] for area in areas) == pytest.approx(1.0)
+
+
+def test_first_and_last_shares_are_in_a_table_and_the_keys_have_the_fill_of_their_areas() -> None:
+    own = Digest(run(["a", "b"], 5, steps=2, penalty=0))  # norms 1 and 2 in each layer, later 0.1 more
+    figure = shares_figure(own)
+    assert figure.table is not None and figure.table.columns == ["loss", "step 0 (epoch 1)", "step 100 (epoch 2)"]
+    a, b = (math.hypot(n + 0.1, 2 * n + 0.1) for n in (1, 2))
+    assert figure.table.rows[0] == ["a", "33.3\xa0%", f"{100 * a / (a + b):.1f}\xa0%"]
+    both = Digest(run(["a", "b"], 5))
+    assert [key.style for key in flow_figure(both).keys] == ["area", "area", "area"], "its bands are plain"
+    assert [key.style for key in shares_figure(both).keys] == ["area", "area", "hatched"]
 
 
 def test_the_flow_can_be_chosen_by_step_the_last_first() -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_records import HOSTILE, run
+from report_records import HOSTILE, account, broken, run
 
 from multiloss.core.errors import RunError
 from multiloss.core.run_records import RunRecords
 from multiloss.report.curves import Digest
 from multiloss.report.differences import scores_table, settings_table, verdicts, winners
-from multiloss.report.labels import label
+from multiloss.report.labels import clean, label, short
 from multiloss.report.page import PLOTLY, render_page, write_report
-from multiloss.report.summary import headline, lead
+from multiloss.report.summary import headline, lead, tiles
 from multiloss.report.view import build_view
 
 NAMES = ["price", "kind"]
@@ -135,6 +135,88 @@ def test_headlines() -> None:
     share = 100 * plain.split("train")[-1]["price"].contribution / last
     assert f"{share:.1f}\xa0% come from price" in lead(plain)
     assert "Epoch 7 of 20 was kept (best val_task_loss)." in lead(run(NAMES, 20, facts=SCORES))
+
+
+def test_a_run_that_is_not_a_number_gets_no_clean_bill() -> None:
+    made = broken(run(NAMES, 9), "kind", 7)
+    assert headline(made) == "kind is not a number at epoch 7 in training."
+    view = build_view([made])
+    summary, found = html_of(view, "summary"), html_of(view, "findings")
+    assert "Before that, all was finite; what comes after it says nothing." in summary and "0.0000" not in summary
+    scored = lead(replace(made, facts=SCORES))
+    assert scored.startswith("kind is not a number at epoch 7 in training, for the first time; what comes after")
+    assert "<dt>Total, epoch 9</dt><dd><b>not a number</b>" in summary and "No rule fired" not in found
+    assert (
+        "kind is not a number at epoch 7 in training, for the first time; accounts that are not finite: 3 of 18."
+        in found
+    )
+    assert json.loads(json.dumps(view, allow_nan=False)) == view
+
+
+def test_the_best_epoch_is_that_of_its_own_account() -> None:
+    made = broken(run(["a"], 1), "a", 1, "validation")
+    later = [account({"a": value}, epoch=epoch, split="validation") for epoch, value in ((2, 0.5), (3, 0.75))]
+    tile = tiles(replace(made, ledgers=[*made.ledgers, *later]), None).tiles[1]
+    assert tile[:2] == ("Best on validation", "0.5000") and tile.detail == "outputs only, at epoch 2"
+
+
+def test_the_tiles_of_the_gradient_say_of_which_step_they_are() -> None:
+    found = {tile.name: tile.detail for tile in tiles(run(["a", "b", "c"], 5, steps=6), 0).tiles}
+    assert found["Gradient of the shared part"] == "of the norms: c, at step 500 (epoch 6)"
+    mean = (0.5 - 0.5 + 0.5) / 3  # of a and b, of a and c, of b and c
+    assert found["In conflict"] == f"of the pairs of losses, mean of 6 steps; mean cosine {mean:+.2f}"
+
+
+TURNED = "gain\u202e15.0\u2066\u200f\x07"
+
+
+def test_characters_that_turn_digits_round_are_dropped_wherever_names_stand() -> None:
+    names, facts = [TURNED, "kind"], {**SCORES, "test": {TURNED: SCORES["test"]["kind"]}}  # type: ignore[index]
+    made = run(names, 9, name=f"run\u202e1{TURNED}", moving=True, facts=facts, weights={TURNED: 2.0})
+    own = replace(made, config=f"outputs: {{'{TURNED[:-1]}': 1}}")
+    for runs in ([own], [own, replace(made, name="other")]):
+        view = build_view(runs)
+        text = json.dumps(view, ensure_ascii=False) + render_page(view, plotly="beside")
+        assert "gain15.0" in text and not re.search("[\u061c\u200e\u200f\u202a-\u202e\u2066\u2067\x00-\x08]", text)
+    assert clean("a\tb\n\u202dc") == "a\tb\nc"
+    assert label("\u05d0\u2069\u202e1") == "\u2068\u05d01\u2069", "what is read from the right is isolated"
+    assert short("\u05d0" * 40, 4) == "\u2068\u05d0\u05d0…\u05d0\u05d0\u2069"
+
+
+def test_sentences_say_what_is_there() -> None:
+    with_penalty, without = (build_view([run(NAMES, 5, penalty=penalty)]) for penalty in (0.3, 0.0))
+    hatched = "Penalties are hatched"
+    assert hatched in html_of(with_penalty, "contributions") and hatched not in html_of(without, "contributions")
+    assert "which in training was differentiated" in html_of(with_penalty, "equation")
+    made = run(NAMES, 5)
+    alone = replace(made, ledgers=made.split("validation"))
+    assert "differentiated" not in re.sub(
+        "<pre.*?</pre>", "", html_of(build_view([alone]), "equation"), flags=re.DOTALL
+    )
+    found = html_of(build_view([run(["a", "b"], 9, facts=UNITS, weights={"b": 500.0})]), "findings")
+    assert (
+        found.count('class="card ') == len(re.findall(r'class="found">[^<]*[^.]\.</p>\n<p>[^<]*[^.]\.</p>', found)) > 0
+    )
+
+
+UNITS = {"optimizer": {"name": "Adam", "lr": 0.001, "weight_decay": 0.0}, "test": {
+    "a": {"loss": {"value": 2.0, "baseline": 1.0, "better": False}}}}  # fmt: skip
+
+
+def test_a_command_says_from_where_it_is_run() -> None:
+    made = run(["a", "b"], 9, name="mine", facts=UNITS)
+    assert "From inside the run folder:" in html_of(build_view([made]), "findings")
+    both = html_of(build_view([made, replace(made, name="other")]), "findings")
+    assert "From inside the run folder of mine:" in both and "From inside the run folder of other:" in both
+
+
+def test_a_long_name_is_cut_in_the_legend_and_whole_on_hover() -> None:
+    name = "a_rather_long_name_of_an_output_that_goes_on"
+    legend = re.findall(
+        r'<ul class="keys">(.*?)</ul>', html_of(build_view([run([name], 9, steps=0)]), "contributions"), re.DOTALL
+    )
+    assert f'title="{name}"' in legend[0] and f">{name}<" not in legend[0] and short(name, 36) in legend[0]
+    assert legend[0].count("title=") == 1
 
 
 def test_the_same_records_give_the_same_view() -> None:
@@ -265,7 +347,9 @@ def test_runs_side_by_side_say_what_was_set_otherwise_and_which_is_best() -> Non
         *("summary", "settings", "results", "outputs", "equation", "contributions", "flow", "findings"),
         "configuration",
     ]
-    assert "price is best in price-first; kind is best in kind-first." in html_of(view, "summary")
+    summary = html_of(view, "summary")
+    assert "price is best in price-first; kind is best in kind-first." in summary
+    assert "It may be chance: two seeds of the same configuration differ too; multiloss compare tells." in summary
 
 
 def test_curves_of_several_runs_have_the_colours_of_the_runs() -> None:
@@ -274,6 +358,26 @@ def test_curves_of_several_runs_have_the_colours_of_the_runs() -> None:
     traces = figure["panels"][0]["data"]
     assert [trace["name"] for trace in traces][:2] == ["even, training", "even, validation"]
     assert [trace["line"]["color"] for trace in traces] == ["@run0", "@run0", "@run1", "@run1", "@run2", "@run2"]
+    assert [trace["line"]["dash"] for trace in traces] == ["solid", "dash"] * 3, "as on the page of one run"
+    keys = re.findall(r'<i class="(\w+)" data-colour="(@ink)"></i>(\w+)', html_of(view, "outputs"))
+    assert keys == [("line", "@ink", "training"), ("dash", "@ink", "validation")]
+
+
+def test_drawings_side_by_side_have_one_scale_and_one_order() -> None:
+    view = build_view(compared())
+    figures = {f["id"]: f for s in view["sections"] for f in s["figures"]}
+    runs = compared()
+    stacks = figures["contributions-figure"]
+    assert [option["panels"] for option in stacks["options"]] == [[0, 1, 2], [3, 4, 5]]
+    assert [panel["title"] for panel in stacks["panels"]] == 2 * [own.name for own in runs]
+    highest = max(record.total for own in runs for record in own.split("train"))
+    for panel in stacks["panels"][:3]:
+        assert panel["layout"]["yaxis"]["range"] == pytest.approx([0, highest])
+    assert all(panel["layout"]["yaxis"]["range"] == pytest.approx([0, 1]) for panel in stacks["panels"][3:])
+    last = max(own.split("train")[-1].total for own in runs)
+    waterfalls = figures["equation-figure"]["panels"]
+    assert all(panel["layout"]["xaxis"]["range"] == pytest.approx([0, last]) for panel in waterfalls)
+    assert [panel["data"][0]["text"] for panel in waterfalls] == [["kind", "price", "total"]] * 3
 
 
 def test_runs_that_differ_in_nothing_or_have_the_same_name() -> None:

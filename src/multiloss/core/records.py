@@ -129,7 +129,7 @@ class LedgerRecord:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LedgerRecord:
         """Return the record that `to_dict` wrote; JSON's null for a total or a contribution was NaN or infinity."""
-        terms = tuple(TermRecord(**{**term, "contribution": _number(term["contribution"])}) for term in data["terms"])
+        terms = tuple(_term(term) for term in data["terms"])
         own = {"total": _number(data["total"]), "terms": terms, "outside": tuple(data["outside"])}
         return cls(**{**data, **own})
 
@@ -157,6 +157,12 @@ class LedgerRecord:
         where = f"epoch {self.epoch}  " if self.epoch is not None else ""
         where += f"{self.split}  " if self.split not in (None, "train") else ""
         return f"{where}total {digits(self.total)} = {' + '.join(parts) or '0 (no term had a label)'}"
+
+
+def _term(data: Mapping[str, Any]) -> TermRecord:
+    value, contribution = data["value"], data["contribution"]
+    value = math.nan if value is None and contribution is None else value  # without labels a term adds 0
+    return TermRecord(**{**data, "value": value, "contribution": _number(contribution)})
 
 
 def _number(value: float | None) -> float:

@@ -3,60 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from multiloss.core.errors import ConfigError, DataError, nearest
 from multiloss.diagnosis.causes.all import causes_of
-from multiloss.diagnosis.causes.base import Case, Cause, Remainder
+from multiloss.diagnosis.causes.base import Case, Cause, Monitored, Remainder
 from multiloss.diagnosis.causes.confirm import framework_of
 from multiloss.diagnosis.explanation_answer import answer, meaning, meaning_without_total
+from multiloss.diagnosis.explanation_equations import Equation, closer, equations, plain
 from multiloss.diagnosis.explanation_text import plain_text
 from multiloss.diagnosis.log_fit import Source, Weights, named
 from multiloss.diagnosis.log_series import Series
+from multiloss.diagnosis.log_subtotals import without_subtotals
 from multiloss.diagnosis.log_weights import infer_weights
 from multiloss.diagnosis.training_log import LogEpoch, TrainingLog
 
 NO_TOTAL = "The log holds parts and no total: what is shown is their weighted sum."
-
-ARITHMETIC = 1e-12
-"""A remainder below this part of the total comes from adding floats."""
-
-
-@dataclass(frozen=True)
-class Equation:
-    """The total of one epoch.
-
-    Args:
-        epoch: Its number.
-        total: As the log says.
-        contributions: Weight x value of each part.
-        explained: Their sum.
-        unexplained: `total - explained`.
-        share: The unexplained part of the total; `None` where the total is zero or not finite.
-        tolerance: How large the unexplained part may be by the printed precision alone.
-    """
-
-    epoch: float
-    total: float
-    contributions: dict[str, float]
-    explained: float
-    unexplained: float
-    share: float | None
-    tolerance: float
-
-    @property
-    def rounding(self) -> bool:
-        """Whether the unexplained part is within the printed precision."""
-        return abs(self.unexplained) <= self.tolerance
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the numbers that stand in every row of a table."""
-        names = ("epoch", "total", "explained", "unexplained", "share")
-        row = {name: _plain(getattr(self, name)) for name in names}
-        return {**row, "epoch": int(self.epoch)} if self.epoch.is_integer() else row
 
 
 @dataclass(frozen=True)
@@ -78,6 +43,8 @@ class Explanation:
         answer: The whole in one or two sentences.
         meaning: What it means for whoever trains the model, in sentences.
         notes: What was left out or guessed when the log was read.
+        moved: Parts whose weight moves; `weights` has that of the last epoch, the equations have their own.
+        bare: Whether the log has no total, so that nothing can be unexplained.
 
     Examples:
         >>> from multiloss.diagnosis.training_log import Printed
@@ -104,6 +71,8 @@ class Explanation:
     answer: str
     meaning: tuple[str, ...]
     notes: tuple[str, ...]
+    moved: tuple[str, ...] = ()
+    bare: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain objects, ready for JSON; `None` in place of NaN and infinity."""
@@ -119,7 +88,7 @@ class Explanation:
             "candidates": list(self.candidates),
             "epochs": [row.to_dict() for row in self.epochs],
             "validation": [row.to_dict() for row in self.validation],
-            "causes": [_plain(cause.to_dict()) for cause in self.causes],
+            "causes": [plain(cause.to_dict()) for cause in self.causes],
             "answer": self.answer,
             "meaning": list(self.meaning),
             "notes": list(self.notes),
@@ -149,6 +118,10 @@ def explain_log(log: TrainingLog, weights: Mapping[str, float] | None = None) ->
             f"{log.source}: expected losses printed beside the total {log.total!r}, found none. "
             "Name their columns with --parts"
         )
+    notes = list(log.notes)
+    if weights is None:
+        names, dropped = without_subtotals((*log.train, *log.validation), names)
+        notes += dropped
     train, validation = Series.read(log.train, names), Series.read(log.validation, names)
     total, bare = log.total, not (np.isfinite(train.total).any() or np.isfinite(validation.total).any())
     if bare:
@@ -178,23 +151,37 @@ def explain_log(log: TrainingLog, weights: Mapping[str, float] | None = None) ->
         framework_of(log.format),
         log.unit,
         _others(log, train),
+        _monitored(log, total, names),
     )
     causes = tuple(causes_of(case))
+    course = next((cause.weights for cause in causes if cause.weights is not None), None)
+    shown = chosen
+    moved: tuple[str, ...] = ()
+    by_epoch = [np.tile(chosen.values, (len(series), 1)) for series in (train, validation)]
+    if course is not None:
+        both = zip((train, validation), by_epoch, strict=True)
+        by_epoch = [closer(series, own, course(series.epoch)) for series, own in both]
+        own = course(case.main.epoch)
+        moved = tuple(name for k, name in enumerate(names) if np.ptp(own[:, k]))
+        why = f"that of {', '.join(moved)} moves: its last value here, that of each {log.unit} in the table"
+        shown = replace(chosen, values=own[-1], source="inferred", why=why)
     return Explanation(
         log.format,
         log.source,
         total,
         log.unit,
-        named(names, chosen.values),
-        chosen.source,
-        chosen.why,
+        named(names, shown.values),
+        shown.source,
+        shown.why,
         tuple(named(names, candidate) for candidate in chosen.candidates),
-        _equations(train, chosen, names),
-        _equations(validation, chosen, names),
+        equations(train, by_epoch[0], names, bare),
+        equations(validation, by_epoch[1], names, bare),
         causes,
         NO_TOTAL if bare else answer(total, case, chosen, causes),
         tuple(meaning_without_total(total, case) if bare else meaning(total, case, chosen, causes)),
-        (*log.notes, *_left_out(log, len(whole[0]) + len(whole[1]))),
+        (*notes, *_left_out(log, len(whole[0]) + len(whole[1]))),
+        moved,
+        bare,
     )
 
 
@@ -223,17 +210,12 @@ def _others(log: TrainingLog, train: Series) -> dict[str, np.ndarray[Any, np.dty
     return {name: np.array([row.metrics.get(name, np.nan) for row in rows], dtype=np.float64) for name in names}
 
 
-def _equations(series: Series, weights: Weights, names: tuple[str, ...]) -> tuple[Equation, ...]:
-    explained, tolerance = series.explained(weights.values), series.tolerance(weights.values)
-    rows = []
-    for i, total in enumerate(series.total.tolist()):
-        rest = total - float(explained[i])
-        rest = 0.0 if abs(rest) <= ARITHMETIC * abs(total) else rest
-        share = rest / total if total and np.isfinite(rest / total) else None
-        parts = named(names, series.parts[i] * weights.values)
-        epoch = float(series.epoch[i])
-        rows.append(Equation(epoch, total, parts, float(explained[i]), rest, share, float(tolerance[i])))
-    return tuple(rows)
+def _monitored(log: TrainingLog, total: str, names: tuple[str, ...]) -> Monitored:
+    """Return what the total and the parts of validation, or else of training, are called in the log."""
+    if not log.validation:
+        return Monitored(total, tuple(log.columns.get(name, name) for name in names))
+    whole = log.validation_total or (total if total.startswith("val") else f"val_{total}")
+    return Monitored(whole, tuple(log.validation_columns.get(name, f"val_{name}") for name in names))
 
 
 def _left_out(log: TrainingLog, whole: int) -> list[str]:
@@ -244,14 +226,3 @@ def _left_out(log: TrainingLog, whole: int) -> list[str]:
     return [
         f"{left} of {len(rows)} {log.unit}s have a total or a part that is missing or not finite: left out of the fit"
     ]
-
-
-def _plain(value: Any) -> Any:
-    """Return plain objects, `None` in place of NaN and infinity."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -21,6 +21,9 @@ def answer(total: str, case: Case, weights: Weights, causes: Sequence[Cause]) ->
     if all(one.rounding for one in case.splits):
         mean = len(case.names) > 1 and np.allclose(weights.values, 1 / len(case.names))
         kind = "the average of the parts" if mean else "the parts make the whole total"
+        below = int((weights.values < 0).sum())
+        if below and weights.source == "inferred":
+            kind = f"fixed weights, {'one' if below == 1 else below} of them negative, make the whole total"
         if weights.source == "undetermined":
             return f"{written} fits the printed digits, but so may others: {weights.why.partition(';')[0]}."
         repeated = [cause.text for cause in causes if cause.cause == "replicas"]
@@ -87,8 +90,9 @@ def meaning(total: str, case: Case, weights: Weights, causes: Sequence[Cause]) -
     lines = [_sum(total, case, weights)]
     if weights.source == "undetermined" and not weights.exact:
         lines += _any_weights(case, split)
-    lines += _fall(total, case, split, rest)
-    lines += _monitor(total, case, rest)
+    if len(weights.candidates) < 2:  # else each of them makes other shares
+        lines += _fall(total, case, split, rest)
+        lines += _monitor(total, case, rest)
     if added and causes[0].cause == PENALTIES[0]:
         lines.append(
             "loss_weights do not touch a penalty: smaller weights only make its share larger. The weight_decay of an "
@@ -157,7 +161,7 @@ def _fall(total: str, case: Case, split: Remainder, rest: str) -> list[str]:
 def _monitor(total: str, case: Case, rest: str) -> list[str]:
     """Say what a monitor of the total would watch."""
     watched = case.validation if len(case.validation) else case.train
-    name = f"val_{total}" if watched is case.validation and not total.startswith("val") else total
+    name = case.monitored.total or total
     last = float(watched.total[-1])
     if last <= 0:
         return []
@@ -174,9 +178,7 @@ def _monitor(total: str, case: Case, rest: str) -> list[str]:
                 f" The parts together were lowest at {case.unit} {watched.epoch[lowest]:g}, yet {name} was still "
                 f"falling at the last: such a monitor would never fire."
             )
-        prefix = "val_" if watched is case.validation else ""
-        key = f"{prefix}{case.names[0]}" + ("_loss" if case.framework in ("keras", "multiloss") else "")
-        return [f"{text} Monitor the parts instead, such as {key} or the sum of the parts."]
+        return [f"{text} Monitor the parts instead, such as {case.monitored.parts[0]} or the sum of the parts."]
     if len(case.names) < 2 or not watched.rounding:
         return []
     shares = _shares(case, watched)

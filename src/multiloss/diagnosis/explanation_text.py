@@ -12,7 +12,8 @@ from multiloss.diagnosis.log_fit import percent
 
 if TYPE_CHECKING:
     from multiloss.diagnosis.causes.base import Cause
-    from multiloss.diagnosis.explanation import Equation, Explanation
+    from multiloss.diagnosis.explanation import Explanation
+    from multiloss.diagnosis.explanation_equations import Equation
 
 WIDTH = 100
 MOST_EPOCHS = 20
@@ -87,20 +88,25 @@ def _weights(explanation: Explanation) -> str:
 
 
 def _table(explanation: Explanation, rows: list[Equation], width: int) -> Table:
-    parts = [f"{weight:.4g} x {name}" for name, weight in explanation.weights.items()]
+    parts = [
+        f"weight x {name}" if name in explanation.moved else f"{weight:.4g} x {name}"
+        for name, weight in explanation.weights.items()
+    ]
     wide = _columns(explanation, rows, parts)
     return wide if len(str(wide).split("\n", 1)[0]) <= width else _columns(explanation, rows, [])
 
 
 def _columns(explanation: Explanation, rows: list[Equation], parts: list[str]) -> Table:
     columns = (explanation.unit, explanation.total, *parts, *([] if len(parts) == 1 else ["explained"]))
+    columns = (explanation.unit, explanation.total, *parts) if explanation.bare else (*columns, "unexplained", "share")
     cells = []
     for row in rows:
         own = [digits(value) for value in row.contributions.values()] if parts else []
         share = "rounding" if row.rounding else "-" if row.share is None else percent(row.share)
         explained = [] if len(parts) == 1 else [digits(row.explained)]
-        cells.append((f"{row.epoch:g}", digits(row.total), *own, *explained, digits(row.unexplained), share))
-    return Table((*columns, "unexplained", "share"), tuple(cells))
+        rest = [] if explanation.bare else [*explained, digits(row.unexplained), share]
+        cells.append((f"{row.epoch:g}", digits(row.total), *own, *rest))
+    return Table(columns, tuple(cells))
 
 
 def _cause(number: int, cause: Cause, width: int) -> list[Block]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from multiloss.core.run_records import RunRecords
 from multiloss.diagnosis.rules.base import Confidence, Evidence, Finding, Rule
 from multiloss.diagnosis.rules.curves import overfitting, stopped_learning
+from multiloss.diagnosis.rules.finite import nonfinite
 from multiloss.diagnosis.rules.gradients import conflict, dominance
 from multiloss.diagnosis.rules.ledger import label_starvation, penalty_rules_monitor
 from multiloss.diagnosis.rules.results import loss_against_metric, worse_than_trivial
@@ -16,6 +17,7 @@ from multiloss.diagnosis.rules.weights import units_far_apart, vanished_weight
 __all__ = ["RULES", "Confidence", "Evidence", "Finding", "Rule", "findings"]
 
 RULES: tuple[Rule, ...] = (
+    nonfinite,
     worse_than_trivial,
     stopped_learning,
     penalty_rules_monitor,

@@ -51,12 +51,15 @@ def fit_weights(series: Series, sizes: Array) -> tuple[Array, Array]:
     return weights, 2.0 * np.sqrt(inverse)
 
 
-def solve(parts: Array, total: Array) -> tuple[Array, Array]:
-    """Return the weights >= 0 of least squares, and the diagonal of the inverse of the normal matrix."""
+def solve(parts: Array, total: Array, *, signed: bool = False) -> tuple[Array, Array]:
+    """Return the weights of least squares, >= 0 or signed, and the diagonal of the inverse of the normal matrix."""
     norms = np.linalg.norm(parts, axis=0)
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
     matrix = (parts * scale).T @ (parts * scale)
-    weights = nonnegative(matrix, ((parts * scale).T @ total)[None])[0] * scale
+    if signed:
+        weights = np.linalg.lstsq(parts * scale, total, rcond=None)[0] * scale
+    else:
+        weights = nonnegative(matrix, ((parts * scale).T @ total)[None])[0] * scale
     values, vectors = np.linalg.eigh(matrix)
     small = values < 1e-12 * max(1.0, float(values[-1]))
     inverse = (vectors**2) @ np.divide(1.0, values, out=np.zeros_like(values), where=~small) * scale**2
@@ -68,7 +71,8 @@ def told_apart(weights: Array, margin: Array) -> bool:
     """Return whether every weight is known to a tenth of itself, and those near zero to a hundredth of the largest."""
     if not len(weights) or not np.isfinite(margin).all():
         return False
-    return bool(np.all(margin <= CERTAIN * np.maximum(weights, CERTAIN * weights.max())))
+    size = np.abs(weights)
+    return bool(np.all(margin <= CERTAIN * np.maximum(size, CERTAIN * size.max())))
 
 
 def rounded(weights: Array, margin: Array) -> Array:
@@ -84,11 +88,13 @@ def plain(low: float, high: float) -> float:
     """Return the plainest number between two numbers.
 
     Examples:
-        >>> plain(0.97, 1.04), plain(0.19, 0.23), plain(0.3312, 0.3318), plain(-0.01, 0.02)
-        (1.0, 0.2, 0.3315, 0.0)
+        >>> plain(0.97, 1.04), plain(-0.23, -0.19), plain(0.3312, 0.3318), plain(-0.01, 0.02)
+        (1.0, -0.2, 0.3315, 0.0)
     """
     if low <= 0 <= high:
         return 0.0
+    if high < 0:
+        return -plain(-high, -low)
     for value in PLAIN:
         if low <= value <= high:
             return value
@@ -109,10 +115,11 @@ def as_sum(names: Sequence[str], weights: Sequence[float] | Array) -> str:
     """Return a weighted sum in words.
 
     Examples:
-        >>> as_sum(["a", "b"], [1.0, 0.2])
-        '1 x a + 0.2 x b'
+        >>> as_sum(["a", "b", "c"], [1.0, 0.2, -0.5])
+        '1 x a + 0.2 x b - 0.5 x c'
     """
-    return " + ".join(f"{weight:.4g} x {name}" for name, weight in zip(names, weights, strict=True))
+    terms = [f"{weight:+.4g} x {name}" for name, weight in zip(names, weights, strict=True)]
+    return " ".join(f"{term[0]} {term[1:]}" for term in terms).removeprefix("+ ")
 
 
 def percent(share: float) -> str:

@@ -9,9 +9,12 @@ import numpy as np
 from multiloss.diagnosis.log_fit import PLAIN, Weights, fit_weights, plain, sizes_of, solve, told_apart
 from multiloss.diagnosis.log_series import Series
 from multiloss.diagnosis.log_weights_beside import SMALL, beside_a_constant, beside_a_course, beside_a_curve, nearly
+from multiloss.diagnosis.log_weights_signed import signed_weights
 from multiloss.linalg.gramian import Array
 
 MOST_GUESSES = 20_000
+GUESSED = (*PLAIN[:3], 0.0, *PLAIN[3:])
+"""A part may be printed and not added."""
 
 COARSE = 0.02
 """Printed digits that leave this much of the total open fit almost any weights."""
@@ -41,7 +44,7 @@ def infer_weights(train: Series, validation: Series) -> Weights:
     if len(both) < 2:
         return Weights(ones, "undetermined", "one epoch cannot determine them; 1 is assumed for each")
     fewer = train.thinned(MOST_ROWS), validation.thinned(MOST_ROWS)
-    for attempt in (beside_a_constant, beside_a_course, beside_a_curve, nearly):
+    for attempt in (signed_weights, beside_a_constant, _beside_any_constant, beside_a_course, beside_a_curve, nearly):
         found = attempt(*fewer)
         if found is not None:
             return found
@@ -53,6 +56,10 @@ def infer_weights(train: Series, validation: Series) -> Weights:
         else "what is in no part hides them, or the parts change too little to tell"
     )
     return Weights(ones, "undetermined", why)
+
+
+def _beside_any_constant(train: Series, validation: Series) -> Weights | None:
+    return signed_weights(train, validation, constant=True)
 
 
 def _exact(series: Series, where: str) -> Weights | None:
@@ -111,7 +118,7 @@ def _undetermined(series: Series, simple: Array | None, n: int) -> Weights | Non
 def _guesses(series: Series) -> list[tuple[float, ...]]:
     """Return the plain weights that fit, the plainest first."""
     m = series.parts.shape[1]
-    values = PLAIN[: next((k for k in range(len(PLAIN), 0, -1) if k**m <= MOST_GUESSES), 1)]
+    values = GUESSED[: next((k for k in range(len(GUESSED), 0, -1) if k**m <= MOST_GUESSES), 1)]
     if len(values) < 4:
         return []
     grid = np.array(list(itertools.product(range(len(values)), repeat=m)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from multiloss.core.run_records import RunRecords
 from multiloss.diagnosis.findings import findings
@@ -54,6 +55,8 @@ def _summary(runs: Sequence[Digest]) -> Section:
     said = [f"{listed(own, 3)} {'is' if len(own) == 1 else 'are'} best in {short(run)}" for run, own in by_run.items()]
     title = f"{'; '.join(said[:3])}." if said else f"{len(runs)} runs side by side."
     lead = "Judged by the best epoch, on validation rows where there are any; losses are unweighted."
+    if said:
+        lead += " It may be chance: two seeds of the same configuration differ too; multiloss compare tells."
     count = len({output for run in runs for output in run.run.outputs})
     wins = [f"{len(by_run.get(run.name, []))} of {count}" for run in runs]
     tiles = [Tile(short(run.name), own, "outputs are best here") for run, own in zip(runs, wins, strict=True)]
@@ -96,7 +99,7 @@ def _curves(runs: Sequence[Digest]) -> Section:
         first = [option.panels[0] for option in options[:MOST_PANELS]]
         options.insert(0, Option(f"losses of {len(first)} outputs", first))
     keys = [Key(run.name, colour[run.name], "line") for run in runs]
-    keys += [Key("training", INK, "dot"), Key("validation", INK, "line")]
+    keys += [Key("training", INK, "line"), Key("validation", INK, "dash")]
     longest = max(len(run.run.history) for run in runs)
     notes = [coarse(longest)] if longest > most else []
     name = "Losses and metrics of all runs"
@@ -107,11 +110,10 @@ def _curves(runs: Sequence[Digest]) -> Section:
 def _overlaid(
     output: str, measure: str, runs: Mapping[str, Mapping[str, Curve]], colour: Mapping[str, str], most: int
 ) -> Panel:
-    dash = {"train": "dot", "validation": "solid"} if any("validation" in own for own in runs.values()) else DASH
     data, said = [], []
     for run, splits in runs.items():
         for split, curve in splits.items():
-            data.append(trace(curve, f"{label(run, 20)}, {SPLITS[split]}", colour[run], dash[split], most))
+            data.append(trace(curve, f"{label(run, 20)}, {SPLITS[split]}", colour[run], DASH[split], most))
             said.append(f"{run} {SPLITS[split]} {change(curve)}")
     layout = {"height": HEIGHT, "hovermode": "x unified", "xaxis": {"title": {"text": "epoch"}}}
     return Panel(data, layout, f"{measure} of {output}: {'; '.join(said)}.", f"{output} · {measure}")
@@ -119,26 +121,45 @@ def _overlaid(
 
 def _equations(runs: Sequence[Digest]) -> Section:
     records = [(run, run.records[-1]) for run in runs]
-    panels = [waterfall(record, run.colours, f"{run.name}, epoch {record.epoch}") for run, record in records]
+    first = records[0][1]
+    panels = [waterfall(record, run.colours, f"{run.name}, epoch {record.epoch}", first) for run, record in records]
+    panels = _one_range(panels, "xaxis", [end for panel in panels for end in panel.layout["xaxis"]["range"]])
     text = "\n".join(f"{run.name}: {record}" for run, record in records)
     table = terms_table([record for _, record in records])
     figure = Figure("equation-figure", "The equations", panels, every(panels), table=table)
-    said = "The last epoch of each run. Totals with different weights are not comparable; their shares are."
+    said = (
+        "The last epoch of each run, all on one scale and in the order of the first. Totals with different weights are "
+        "not comparable; their shares are."
+    )
     return Section("equation", "The equations", said, [Text(text, True, "As text"), figure])
 
 
 def _stacks(runs: Sequence[Digest]) -> Section:
     panels: list[Panel] = []
-    for run in runs:
-        panels += [stack(run.records, run.colours, shares=shares, title=run.name) for shares in (False, True)]
+    options: list[Option] = []
+    for name, shares in (("amounts", False), ("shares", True)):
+        own = [stack(run.records, run.colours, shares=shares, title=run.name) for run in runs]
+        options.append(Option(name, list(range(len(panels), len(panels) + len(own)))))
+        panels += _one_range(own, "yaxis", [end for panel in own for end in _heights(panel)])
     panels = [replace(panel, layout={**panel.layout, "height": STACK - 60}) for panel in panels]
-    options = [
-        Option("amounts", list(range(0, len(panels), 2))),
-        Option("shares", list(range(1, len(panels), 2))),
-    ]
     legend = {key.label: key for run in runs for key in stack_keys(run)}
     figure = Figure("contributions-figure", "Contributions by run", panels, options, keys=list(legend.values()))
-    return Section("contributions", "Where the totals came from", "Training, epoch by epoch.", [figure])
+    return Section(
+        "contributions", "Where the totals came from", "Training, epoch by epoch, all on one scale.", [figure]
+    )
+
+
+def _one_range(panels: Sequence[Panel], axis: str, ends: Sequence[float]) -> list[Panel]:
+    """Return the panels with one range of an axis, from the lowest to the highest of all, so that they compare."""
+    own = {"range": [min(0.0, *ends), max(ends) or 1.0]}
+    return [replace(panel, layout={**panel.layout, axis: {**panel.layout[axis], **own}}) for panel in panels]
+
+
+def _heights(panel: Panel) -> list[float]:
+    """Return how high, and how low, the areas of a stack reach."""
+    areas = [trace["y"] for trace in panel.data if "stackgroup" in trace]
+    edges = [height for column in zip(*areas, strict=True) for height in accumulate(v or 0.0 for v in column)]
+    return [0.0, *edges]
 
 
 def _flows(runs: Sequence[Digest]) -> Section | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from multiloss.core.records import LedgerRecord, digits, exact_sum
+from multiloss.core.records import LedgerRecord, exact_sum
 from multiloss.report.curves import INK, OTHER, PENALTY, SPLITS, UNEXPLAINED, Digest
-from multiloss.report.labels import label, number, percent
+from multiloss.report.labels import label, number, percent, shown
 from multiloss.report.parts import Figure, Key, Option, Panel, Table, Trace
 from multiloss.report.thin import thin
 
@@ -35,7 +36,7 @@ def layers(records: list[LedgerRecord], colour: Mapping[str, str]) -> list[Layer
     for i, record in enumerate(records):
         for term in record:
             name = kinds[term.kind][0] if term.kind in kinds else place.get(term.name, term.name)
-            amounts[term.kind, name][i].append(number(term.contribution) or 0.0)
+            amounts[term.kind, name][i].append(term.contribution)
     sums = {key: list(map(exact_sum, own)) for key, own in amounts.items()}
     found = [Layer(name, own, sums["loss", name]) for name, own in drawn.items()]
     found += [Layer(name, own, sums[kind, name], True) for kind, (name, own) in kinds.items()]
@@ -46,15 +47,16 @@ def stack(records: list[LedgerRecord], colour: Mapping[str, str], *, shares: boo
     """Draw one split."""
     totals = [number(record.total) for record in records]
     kept = [records[i] for i in thin(totals, MOST_EPOCHS)]
-    epochs = [record.epoch for record in kept]
+    areas = [record for record in kept if not _broken(record)]  # what is not a number would be drawn as 0
     data: list[Trace] = []
-    for layer in layers(kept, colour):
+    for layer in layers(areas, colour):
         amounts: list[float | None] = list(layer.amounts)
         if shares:
-            amounts = [a / r.total if number(r.total) else None for a, r in zip(layer.amounts, kept, strict=True)]
-        data.append(_area(layer, epochs, amounts, shares=shares))
+            amounts = [a / r.total if r.total else None for a, r in zip(layer.amounts, areas, strict=True)]
+        data.append(_area(layer, [record.epoch for record in areas], amounts, shares=shares))
     if not shares:
-        total = {"type": "scatter", "mode": "lines", "name": "total", "x": epochs, "y": [r.total for r in kept]}
+        epochs = [record.epoch for record in kept]
+        total = {"type": "scatter", "mode": "lines", "name": "total", "x": epochs, "y": [number(r.total) for r in kept]}
         data.append({**total, "line": {"color": INK, "width": 1.5}, "hovertemplate": "%{y:.5g}"})
     layout = {
         "height": HEIGHT,
@@ -63,6 +65,10 @@ def stack(records: list[LedgerRecord], colour: Mapping[str, str], *, shares: boo
         "yaxis": {"tickformat": ".0%", "range": [0, 1]} if shares and _positive(data) else {"rangemode": "tozero"},
     }
     return Panel(data, layout, _alt(records, colour), title)
+
+
+def _broken(record: LedgerRecord) -> bool:
+    return not all(map(math.isfinite, [record.total, *(term.contribution for term in record)]))
 
 
 def _area(layer: Layer, epochs: list[int | None], amounts: list[float | None], *, shares: bool) -> Trace:
@@ -90,8 +96,8 @@ def _alt(records: list[LedgerRecord], colour: Mapping[str, str]) -> str:
     parts = [(layer.name, layer.amounts[0]) for layer in layers([last], colour)]
     said = ", ".join(f"{name} {percent(amount / total if total else None)}" for name, amount in parts)
     return (
-        f"Stacked areas: the total goes from {digits(number(first.total))} at epoch {first.epoch} to "
-        f"{digits(number(last.total))} at epoch {last.epoch}, made of {said}."
+        f"Stacked areas: the total goes from {shown(first.total)} at epoch {first.epoch} to "
+        f"{shown(last.total)} at epoch {last.epoch}, made of {said}."
     )
 
 
@@ -111,6 +117,8 @@ def contributions(run: Digest) -> Figure:
         panels += [stack(records, run.colours, shares=shares) for shares in (False, True)]
     longest = max(map(len, run.splits.values()))
     notes = [coarse(longest)] if longest > MOST_EPOCHS else []
+    broken = {SPLITS[split]: sum(map(_broken, records)) for split, records in run.splits.items()}
+    notes += [f"Epochs that are not a number in {word}, and are not drawn: {n:,}." for word, n in broken.items() if n]
     own = [*stack_keys(run), Key("total", INK, "line")]
     name = "Contributions over the epochs"
     table = _table(run.records, run.colours)
@@ -128,7 +136,7 @@ def coarse(epochs: int) -> str:
 def _table(records: list[LedgerRecord], colour: Mapping[str, str]) -> Table:
     ends = [records[0], *records[-1:]] if len(records) > 1 else records
     own = layers(ends, colour)
-    rows = [[layer.name, *map(digits, layer.amounts)] for layer in own]
-    rows.append(["total", *(digits(number(record.total)) for record in ends)])
+    rows = [[layer.name, *map(shown, layer.amounts)] for layer in own]
+    rows.append(["total", *(shown(record.total) for record in ends)])
     columns = ["term", *(f"epoch {record.epoch}" for record in ends)]
     return Table("Contributions of the first and the last epoch", columns, rows)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from multiloss.core.records import LedgerRecord, TermRecord, digits, exact_sum
+from multiloss.core.records import LedgerRecord, TermRecord, exact_sum
 from multiloss.report.curves import INK, OTHER, PENALTY, SPLITS, UNEXPLAINED, Digest
-from multiloss.report.labels import label, number, percent
+from multiloss.report.labels import NOT_A_NUMBER, label, number, percent, shown
 from multiloss.report.parts import Figure, Option, Panel, Table, Trace
 from multiloss.report.thin import spaced
 
@@ -27,42 +28,50 @@ class Addend(NamedTuple):
     hatched: bool = False
 
 
-def addends(record: LedgerRecord, colour: Mapping[str, str]) -> list[Addend]:
-    """Return what a total is made of, the largest losses first; what there is no room for is added up in a line."""
-    losses = sorted((t for t in record if t.kind == "loss"), key=lambda t: -abs(number(t.contribution) or 0.0))
-    rows = [Addend(t.name, _amount(t), colour.get(t.name, OTHER), _factor(t)) for t in losses[:MOST_ADDENDS]]
+def addends(record: LedgerRecord, colour: Mapping[str, str], like: LedgerRecord | None = None) -> list[Addend]:
+    """Return what a total is made of; what there is no room for is added up in a line.
+
+    The largest losses come first: those of the account itself, or of another one that this lies beside.
+    """
+    rank = {term.name: i for i, term in enumerate(_largest(like))} if like else {}
+    losses = sorted(_largest(record), key=lambda term: rank.get(term.name, len(rank)))
+    rows = [Addend(t.name, t.contribution, colour.get(t.name, OTHER), _factor(t)) for t in losses[:MOST_ADDENDS]]
     rest = losses[MOST_ADDENDS:]
     if rest:
-        rows.append(Addend(f"{len(rest)} other outputs", exact_sum([_amount(t) for t in rest]), OTHER))
+        rows.append(Addend(f"{len(rest)} other outputs", exact_sum([t.contribution for t in rest]), OTHER))
     terms = [term for term in record if term.kind == "penalty"]
     if len(terms) <= MOST_PENALTIES:
-        rows += [Addend(t.name, _amount(t), PENALTY, "", True) for t in terms]
+        rows += [Addend(t.name, t.contribution, PENALTY, "", True) for t in terms]
     else:
         rows.append(Addend(f"{len(terms)} penalties", record.penalty, PENALTY, "", True))
-    return rows + [Addend(t.name, _amount(t), UNEXPLAINED, "", True) for t in record if t.kind == "unexplained"]
+    return rows + [Addend(t.name, t.contribution, UNEXPLAINED, "", True) for t in record if t.kind == "unexplained"]
 
 
-def _amount(term: TermRecord) -> float:
-    return number(term.contribution) or 0.0
+def _largest(record: LedgerRecord) -> list[TermRecord]:
+    """Return the losses, the largest first; before them what is not a number."""
+    losses = [term for term in record if term.kind == "loss"]
+    return sorted(losses, key=lambda t: -abs(t.contribution) if math.isfinite(t.contribution) else -math.inf)
 
 
 def _factor(term: TermRecord) -> str:
-    if term.value is None:
+    if term.value is None and math.isfinite(term.contribution):
         return "no label"
     weights = [f"{term.weight:.4g}"] + ([f"{term.balancing_weight:.4g}"] if term.balancing_weight != 1.0 else [])
-    return f"{' × '.join(weights)} × {digits(term.value)}"
+    return f"{' × '.join(weights)} × {shown(math.nan if term.value is None else term.value)}"
 
 
-def waterfall(record: LedgerRecord, colour: Mapping[str, str], title: str = "") -> Panel:
-    """Draw one account."""
-    rows = addends(record, colour)
-    ends = list(accumulate((row.amount for row in rows), initial=0.0))
+def waterfall(
+    record: LedgerRecord, colour: Mapping[str, str], title: str = "", like: LedgerRecord | None = None
+) -> Panel:
+    """Draw one account, in the order of another one that it lies beside; what is not a number has no bar."""
+    rows = addends(record, colour, like)
+    ends = list(accumulate((number(row.amount) or 0.0 for row in rows), initial=0.0))
     total = number(record.total) or 0.0
     bars: Trace = {
         "type": "bar",
         "orientation": "h",
         "y": list(range(len(rows) + 1)),
-        "x": [*(row.amount for row in rows), total],
+        "x": [*(number(row.amount) for row in rows), number(record.total)],
         "base": [*ends[:-1], 0.0],
         "width": 0.36,
         "marker": {
@@ -78,7 +87,7 @@ def waterfall(record: LedgerRecord, colour: Mapping[str, str], title: str = "") 
         _annotation(0.0, i, f"<b>{label(row.name)}</b>  {row.factor}", "left") for i, row in enumerate([*rows])
     ] + [_annotation(1.0, i, _value(row.amount, record.total), "right") for i, row in enumerate(rows)]
     notes += [_annotation(0.0, len(rows), "<b>total</b>", "left")]
-    notes += [_annotation(1.0, len(rows), f"<b>{digits(number(record.total))}</b>", "right")]
+    notes += [_annotation(1.0, len(rows), f"<b>{shown(record.total)}</b>", "right")]
     steps = [
         {
             "type": "line",
@@ -101,8 +110,8 @@ def waterfall(record: LedgerRecord, colour: Mapping[str, str], title: str = "") 
         "annotations": notes,
         "shapes": steps,
     }
-    said = ", ".join(f"{row.name} {digits(row.amount)} ({percent(_share(row.amount, total))})" for row in rows)
-    return Panel([bars], layout, f"Waterfall of the total {digits(number(record.total))}: {said}.", title)
+    said = ", ".join(f"{row.name} {shown(row.amount)} ({percent(_share(row.amount, total))})" for row in rows)
+    return Panel([bars], layout, f"Waterfall of the total {shown(record.total)}: {said}.", title)
 
 
 def _annotation(x: float, row: int, text: str, side: str) -> dict[str, object]:
@@ -111,7 +120,8 @@ def _annotation(x: float, row: int, text: str, side: str) -> dict[str, object]:
 
 
 def _value(amount: float, total: float) -> str:
-    return f"{digits(amount)}  <b>{percent(_share(amount, total))}</b>"
+    share = percent(_share(amount, total))
+    return f"{shown(amount)}  <b>{share}</b>" if math.isfinite(amount) else f"<b>{NOT_A_NUMBER}</b>"
 
 
 def _share(amount: float, total: float | None) -> float | None:
@@ -139,10 +149,10 @@ def terms_table(records: Sequence[LedgerRecord]) -> Table:
         [
             term.name,
             SPLITS.get(record.split or "", ""),
-            digits(number(term.value)),
+            shown(term.contribution if term.value is None and not math.isfinite(term.contribution) else term.value),
             f"{term.weight:.6g}",
             f"{term.balancing_weight:.4g}",
-            digits(number(term.contribution)),
+            shown(term.contribution),
             percent(term.share),
             "-" if term.count is None else f"{term.count:,}",
         ]

@@ -115,11 +115,11 @@ def flow_figure(run: Digest) -> Figure:
     return Figure("flow-figure", name, panels, options, "Step", False, flow_keys(run), notes, flow_table(last))
 
 
-def flow_keys(run: Digest) -> list[Key]:
-    """Return the legend of the flow."""
+def flow_keys(run: Digest, *, hatched: bool = False) -> list[Key]:
+    """Return the legend of the flow, whose bands are plain, or of the shares, whose penalties are hatched."""
     colour = palette(run)
     rows = merged(run.flows[-1].norms, colour)
-    return [Key(_name(name), colour[name], "hatched" if name == PENALTY else "area") for name in rows]
+    return [Key(_name(name), colour[name], "hatched" if hatched and name == PENALTY else "area") for name in rows]
 
 
 def flow_table(flow: GradientFlow) -> Table:
@@ -148,7 +148,19 @@ def shares_figure(run: Digest) -> Figure:
     panel = shares_panel([flows[i] for i in spaced(len(flows), MOST_POINTS)], colour)
     coarse = [f"{MOST_POINTS} of {len(flows):,} watched steps are drawn, at even distances."]
     notes = coarse if len(flows) > MOST_POINTS else []
-    return Figure("shares-figure", "Shares of the gradient over the steps", [panel], every([panel]), notes=notes)
+    keys, name = flow_keys(run, hatched=True), "Shares of the gradient over the steps"
+    return Figure("shares-figure", name, [panel], every([panel]), keys=keys, notes=notes, table=_ends(flows, colour))
+
+
+def _ends(flows: list[GradientFlow], colour: Mapping[str, str]) -> Table:
+    """Return the shares of the first and the last step."""
+    ends = [flows[0], *flows[-1:]] if len(flows) > 1 else flows
+    found = [merged(flow.norm_shares, colour) for flow in ends]
+    rows = [
+        [_name(name), *(percent(own.get(name)) for own in found)]
+        for name in dict.fromkeys(name for own in found for name in own)
+    ]
+    return Table("Shares of the first and the last watched step", ["loss", *map(when, ends)], rows)
 
 
 def shares_panel(flows: list[GradientFlow], colour: Mapping[str, str], title: str = "") -> Panel:

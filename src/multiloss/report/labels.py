@@ -5,12 +5,42 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Iterable, Sequence
+from unicodedata import bidirectional
 
 from multiloss.core.records import digits
 
+NOT_A_NUMBER = "not a number"
 LONGEST = 28
 COLOURS = 8
 """So many outputs have a colour of their own; what is more is drawn together."""
+
+
+# What turns the order of the characters round, digits included, or is no character at all: overrides, embeddings and
+# directional isolates, marks of direction, control characters other than the end of a line and the tabulator.
+_UNSEEN = [*range(9), 11, 12, *range(14, 32), *range(127, 160), 0x61C, 0x200E, 0x200F]
+_DROPPED = dict.fromkeys([*_UNSEEN, *range(0x202A, 0x202F), 0x2066, 0x2067])
+_ISOLATES = {0x2068: None, 0x2069: None}
+
+
+def clean(text: str) -> str:
+    r"""Return text without the characters that show it, or the numbers behind it, in another order.
+
+    Examples:
+        >>> clean("gain \u202e0.51")
+        'gain 0.51'
+    """
+    return text.translate(_DROPPED)
+
+
+def isolated(name: str) -> str:
+    r"""Return a clean name that leaves the order of what stands around it alone, also where it is read from the right.
+
+    Examples:
+        >>> isolated("price"), ascii(isolated("\u05d0"))
+        ('price', "'\\u2068\\u05d0\\u2069'")
+    """
+    own = clean(name).translate(_ISOLATES)
+    return f"\u2068{own}\u2069" if any(bidirectional(character) in ("R", "AL") for character in own) else own
 
 
 def short(name: str, longest: int = LONGEST) -> str:
@@ -20,10 +50,10 @@ def short(name: str, longest: int = LONGEST) -> str:
         >>> short("price"), short("a_very_long_name_of_an_output", 13)
         ('price', 'a_very…output')
     """
-    if len(name) <= longest:
-        return name
-    half = longest // 2
-    return f"{name[:half]}…{name[-half:]}"
+    if len(name) > longest:
+        half = longest // 2
+        name = f"{name[:half]}…{name[-half:]}"
+    return isolated(name)
 
 
 def label(name: str, longest: int = LONGEST) -> str:
@@ -56,8 +86,13 @@ def number(value: object) -> float | None:
 
 
 def shown(value: object) -> str:
-    """Return a number of a record as text, a dash where there is none."""
-    return digits(number(value))
+    """Return a number of a record as text; a dash where there is none, words where it is NaN or infinite.
+
+    Examples:
+        >>> shown(0.25), shown(None), shown(float("nan"))
+        ('0.2500', '-', 'not a number')
+    """
+    return NOT_A_NUMBER if isinstance(value, float) and not math.isfinite(value) else digits(number(value))
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

@@ -67,7 +67,16 @@ def write_report(runs: Sequence[RunRecords], out: Path, single_file: bool) -> Pa
     Raises:
         RunError: If there is no run, or the file cannot be written; a page that was there before stays.
     """
-    page = render_page(build_view(runs), plotly="inside" if single_file else "beside")
+    return write_page(build_view(runs), out, single_file)
+
+
+def write_page(view: Mapping[str, Any], out: Path, single_file: bool) -> Path:
+    """Write a view as a page, with Plotly's script in it or beside it; returns `out`.
+
+    Raises:
+        RunError: If the file cannot be written; a page that was there before stays.
+    """
+    page = render_page(view, plotly="inside" if single_file else "beside")
     if not single_file:
         script, beside = plotly_script().encode(), out.with_name(PLOTLY)
         if not beside.is_file() or beside.stat().st_size != len(script):  # another version's is replaced

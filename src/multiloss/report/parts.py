@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -45,22 +46,35 @@ class Key:
     label: str
     colour: str
     style: str = "area"
-    """`area`, `hatched`, `line`, `dash` or `dot`."""
+    """`area`, `hatched`, `line`, `dash` or `dot`; of points `point`, `ring`, `up` or `down`."""
+
+
+class Link(NamedTuple):
+    """A way to another page."""
+
+    text: str
+    href: str
+    title: str
+
+
+Cell: TypeAlias = str | Sequence[str | Link]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; columns from number `right` on hold numbers.
+    """Rows of text or links; columns from number `right` on hold numbers.
 
     `best` names, by number of a row, the columns in it that stand out.
+    `whole` shows all rows at once; else what is longer than a screen scrolls.
     """
 
     kind: ClassVar[str] = "table"
     caption: str
     columns: list[str]
-    rows: list[list[str]]
+    rows: Sequence[Sequence[Cell]]
     right: int = 1
     best: dict[int, list[int]] = field(default_factory=dict)
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,7 @@ class Figure:
         keys: The legend.
         notes: What was left out or made coarser, in sentences.
         table: Its numbers.
+        links: The runs behind it, under what they are of.
     """
 
     kind: ClassVar[str] = "figure"
@@ -89,6 +104,7 @@ class Figure:
     keys: list[Key] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     table: Table | None = None
+    links: list[tuple[str, list[Link]]] = field(default_factory=list)
 
     def drawn(self) -> dict[str, Any]:
         """Return what the page's script draws."""
@@ -130,7 +146,28 @@ class Cards:
     cards: list[dict[str, Any]]
 
 
-Block: TypeAlias = Figure | Table | Text | Tiles | Cards
+class Verdict(NamedTuple):
+    """What is claimed of one output."""
+
+    name: str
+    claim: str
+    """`better`, `worse` or `no difference`."""
+    size: str
+    interval: str
+    sentence: str
+    links: list[tuple[str, list[Link]]]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts below each other, each with its mark; `small` below the first heading of a section."""
+
+    kind: ClassVar[str] = "verdicts"
+    verdicts: list[Verdict]
+    small: bool = False
+
+
+Block: TypeAlias = Figure | Table | Text | Tiles | Cards | Verdicts
 
 
 @dataclass(frozen=True)

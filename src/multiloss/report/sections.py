@@ -53,7 +53,8 @@ def findings_section(found: list[Finding], run: str = "") -> Section:
 def card(finding: Finding, run: str = "") -> dict[str, Any]:
     """Return a finding as the page shows it."""
     evidence = [[name.replace("_", " "), _plain(value)] for name, value in finding.evidence.items()]
-    return {**finding.to_dict(), "evidence": evidence, "run": run}
+    said = {"text": f"{finding.text}.", "advice": f"{finding.advice}."}
+    return {**finding.to_dict(), **said, "evidence": evidence, "run": run}
 
 
 def _plain(value: object) -> str:
@@ -72,13 +73,16 @@ def equation_section(run: Digest) -> Section:
         blocks.append(Text("\n".join(notes), True, "Where weight times value is not the contribution"))
     if last.outside:
         blocks.append(Text("\n".join(last.outside), True, "What moves parameters without being in the sum"))
-    said = "Every addend begins where the one before it ended; the last bar is the total that was differentiated."
+    total = "the total, which in training was differentiated" if "train" in run.splits else "the total"
+    said = f"Every addend begins where the one before it ended; the last bar is {total}."
     return Section("equation", "The equation", said, blocks)
 
 
 def contributions_section(run: Digest) -> Section:
     """Return the total as a stack over the epochs."""
-    said = "What each loss added to the total, epoch by epoch. Penalties are hatched: they are in no output."
+    said = "What each loss added to the total, epoch by epoch."
+    if any(term.kind == "penalty" for record in run.records for term in record):
+        said += " Penalties are hatched: they are in no output."
     return Section("contributions", "Where the total came from", said, [contributions(run)])
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from multiloss.core.flow import GradientFlow
 from multiloss.core.records import LedgerRecord, digits
 from multiloss.core.run_records import RunRecords
-from multiloss.report.labels import listed, number, percent, short
+from multiloss.diagnosis.rules.finite import first_not_finite, where
+from multiloss.report.figure_flow import when
+from multiloss.report.labels import listed, number, percent, short, shown
 from multiloss.report.parts import Section, Table, Tile, Tiles
 
 PARTS = ("test", "validation", "train")
@@ -43,8 +46,11 @@ def headline(run: RunRecords) -> str:
 def _fall(run: RunRecords) -> str:
     records = run.split("train") or run.ledgers
     first, last = number(records[0].total), number(records[-1].total)
+    broken = first_not_finite(run)
+    if broken is not None:
+        return f"{where(broken)}."
     if len(records) < 2 or first is None or last is None:
-        return f"The total of epoch {records[-1].epoch} is {digits(last)}."
+        return f"The total of epoch {records[-1].epoch} is {shown(records[-1].total)}."
     verb = "fell" if last < first else "rose" if last > first else "stayed"
     return f"The total {verb} from {digits(first)} to {digits(last)} in {records[-1].epoch} epochs."
 
@@ -55,7 +61,14 @@ def lead(run: RunRecords) -> str:
         return "The page fills as soon as the first epoch is written down."
     last = (run.split("train") or run.ledgers)[-1]
     parts = _shares(last)
-    said = [f"Of the total at epoch {last.epoch}, {digits(number(last.total))}, {listed(parts, 5)}."] if parts else []
+    broken = first_not_finite(run)
+    said = []
+    if broken is not None:
+        known = headline(run) == f"{where(broken)}."
+        first = "Before that, all was finite" if known else f"{where(broken)}, for the first time"
+        said.append(f"{first}; what comes after it says nothing.")
+    if parts and number(last.total) is not None:
+        said.append(f"Of the total at epoch {last.epoch}, {digits(last.total)}, {listed(parts, 5)}.")
     kept = run.facts.get("kept")
     if isinstance(kept, dict):
         said.append(f"Epoch {kept.get('epoch')} of {len(run.history)} was kept ({kept.get('why')}).")
@@ -82,25 +95,34 @@ def tiles(run: RunRecords, findings: int | None) -> Tiles:
     own: list[Tile] = []
     train, valid = run.split("train"), run.split("validation")
     if train:
-        first = f"from {digits(number(train[0].total))} at epoch {train[0].epoch}" if len(train) > 1 else ""
-        own.append(Tile(f"Total, epoch {train[-1].epoch}", digits(number(train[-1].total)), first))
-    task = [(value, r.epoch) for r in valid if (value := number(r.total)) is not None]
+        first = f"from {shown(train[0].total)} at epoch {train[0].epoch}" if len(train) > 1 else ""
+        own.append(Tile(f"Total, epoch {train[-1].epoch}", shown(train[-1].total), first))
+    task = [(value, r.epoch) for r in valid if (value := number(r.total - r.penalty)) is not None]
     if task:
-        outputs = [(value - r.penalty, r.epoch) for (value, _), r in zip(task, valid, strict=False)]
-        best, epoch = min(outputs, key=lambda pair: pair[0])
+        best, epoch = min(task, key=lambda pair: pair[0])
         own.append(Tile("Best on validation", digits(best), f"outputs only, at epoch {epoch}"))
     flow = next((flow for flow in reversed(run.flows) if flow.norm_shares), None)
     if flow is not None and len(flow.norms) > 1:
         shares = flow.norm_shares
         name = max(shares, key=lambda row: shares[row])
-        own.append(Tile("Gradient of the shared part", percent(shares[name]), f"of the norms: {short(name)}"))
+        own.append(
+            Tile("Gradient of the shared part", percent(shares[name]), f"of the norms: {short(name)}, at {when(flow)}")
+        )
     rates = [flow.conflict_rate for flow in run.flows if flow.conflict_rate is not None]
     if rates:
         steps = f"of the pairs of losses, mean of {len(rates):,} steps" if len(rates) > 1 else "of the pairs of losses"
-        own.append(Tile("In conflict", f"{100 * sum(rates) / len(rates):.0f} %", steps))
+        cosines = [mean for flow in run.flows if (mean := mean_cosine(flow)) is not None]
+        beside = f"; mean cosine {sum(cosines) / len(cosines):+.2f}" if cosines else ""
+        own.append(Tile("In conflict", f"{100 * sum(rates) / len(rates):.0f} %", steps + beside))
     if findings is not None:
         own.append(Tile("Findings", str(findings), "" if findings else "no rule fired"))
     return Tiles(own)
+
+
+def mean_cosine(flow: GradientFlow) -> float | None:
+    """Return the mean cosine of the pairs of losses of one step; `None` where there is no pair."""
+    known = [value for i, row in enumerate(flow.cosines) for value in row[:i] if number(value) is not None]
+    return sum(known) / len(known) if known else None
 
 
 def results(run: RunRecords) -> Section | None:

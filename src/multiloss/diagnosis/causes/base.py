@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -28,6 +29,7 @@ class Cause:
         evidence: The numbers.
         confirm: The line that would confirm it on the model.
         settles: Whether it explains every epoch within the printed precision, so that no other is needed.
+        weights: The weights of each epoch, from epochs `[n]` to `[n, m]`, where they moved and are known.
     """
 
     cause: str
@@ -36,10 +38,11 @@ class Cause:
     evidence: dict[str, Any]
     confirm: str
     settles: bool = False
+    weights: Callable[[Array], Array] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cause as plain objects."""
-        return {name: value for name, value in vars(self).items() if name != "settles"}
+        return {name: value for name, value in vars(self).items() if name not in ("settles", "weights")}
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,19 @@ class Remainder:
 
 
 @dataclass(frozen=True)
+class Monitored:
+    """The names that a monitor would watch, as the log has them.
+
+    Args:
+        total: The total of validation, or else of training.
+        parts: Its parts.
+    """
+
+    total: str = ""
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Case:
     """Everything that a cause may be told from.
 
@@ -106,6 +122,7 @@ class Case:
         framework: What wrote the log: "keras", "lightning", ..., "" where nobody knows.
         unit: What a line of the log is: "epoch" or "step".
         others: Other columns of the log, `[n]` each, in the order of the training epochs and with NaN where one lacks.
+        monitored: The names that a monitor would watch.
     """
 
     names: tuple[str, ...]
@@ -116,6 +133,7 @@ class Case:
     framework: str
     unit: str
     others: dict[str, Array]
+    monitored: Monitored = Monitored()
 
     @property
     def main(self) -> Remainder:

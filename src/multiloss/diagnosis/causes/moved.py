@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from multiloss.diagnosis.causes.base import FEWEST, Case, Cause, Confidence
 from multiloss.diagnosis.causes.confirm import line_for
-from multiloss.diagnosis.causes.trends import line, roughness
+from multiloss.diagnosis.causes.trends import roughness
 from multiloss.diagnosis.log_fit import PLAIN, as_sum, plain
 from multiloss.diagnosis.log_series import Series
 from multiloss.diagnosis.log_weights import exact_weights
+from multiloss.diagnosis.log_weights_signed import signed_fit
 from multiloss.linalg.gramian import Array
 
 MOST_PIECES, MOST_ROWS = 4, 400
@@ -20,19 +23,14 @@ def weights_that_moved(case: Case) -> Cause | None:
     series = case.main.series.thinned(MOST_ROWS)
     if len(series) < FEWEST:
         return None
-    return (
-        _logged(case, series)
-        or _moving(case, series)
-        or _pieces(case, series)
-        or _settled(case, series)
-        or _below(case)
-    )
+    return _logged(case) or _moving(case, series) or _pieces(case, series) or _settled(case, series) or _below(case)
 
 
-def _logged(case: Case, series: Series) -> Cause | None:
+def _logged(case: Case) -> Cause | None:
     """A column of the log is the weight of a part."""
     if case.main is not case.train:
         return None
+    series = case.main.series
     for name, column in case.others.items():
         if not np.isfinite(column).all() or np.ptp(column) == 0:
             continue
@@ -46,8 +44,19 @@ def _logged(case: Case, series: Series) -> Cause | None:
                 text = (
                     f"With the column {name} as the weight of {part}, every {case.unit} is explained within the digits."
                 )
-                return _cause(case, "high", text, evidence, settles=True)
+                return _cause(case, "high", text, evidence, _at(series.epoch, weights))
     return None
+
+
+def _at(epoch: Array, weights: Array) -> Callable[[Array], Array]:
+    """Return the weights at any epoch: those of the last epoch that is not later."""
+    order = np.argsort(epoch, kind="stable")
+
+    def of(epochs: Array) -> Array:
+        found: Array = weights[order[np.clip(np.searchsorted(epoch[order], epochs, side="right") - 1, 0, None)]]
+        return found
+
+    return of
 
 
 def _half(column: Array) -> float:
@@ -74,10 +83,10 @@ def _moving(case: Case, series: Series) -> Cause | None:
         for end in range(n, 2, -1):
             if end < 5 and (n - end < 2 or n < 6 or plain(weight[-1] - open_[-1], weight[-1] + open_[-1]) not in PLAIN):
                 break
-            ramp = line(series.epoch[:end], weight[:end])
-            straight = np.abs(weight[:end] - ramp.intercept - ramp.slope * series.epoch[:end]) <= 1.5 * open_[:end]
+            slope, start = np.polyfit(series.epoch[:end], weight[:end], 1, w=1 / open_[:end])
+            straight = np.abs(weight[:end] - start - slope * series.epoch[:end]) <= 1.5 * open_[:end]
             stays = np.abs(weight[end:] - weight[-1]) <= 2 * open_[end:]
-            if straight.all() and stays.all() and abs(ramp.slope) * np.ptp(series.epoch[:end]) > 8 * np.median(open_):
+            if straight.all() and stays.all() and abs(slope) * np.ptp(series.epoch[:end]) > 8 * np.median(open_):
                 evidence = {
                     "epochs": n,
                     "part": part,
@@ -89,7 +98,24 @@ def _moving(case: Case, series: Series) -> Cause | None:
                     f"The weight of {part} runs along a straight line from {weight[0]:.3g} to {weight[end - 1]:.3g} at "
                     f"{case.unit} {series.epoch[end - 1]:g}: with it every {case.unit} is explained within the digits."
                 )
-                return _cause(case, "high" if end >= 5 else "medium", text, evidence, settles=end >= 5)
+                turn, level = series.epoch[end - 1], plain(weight[-1] - open_[-1], weight[-1] + open_[-1])
+                places = int(np.ceil(np.log10(2 / np.median(open_))))  # a digit beyond what the print leaves open
+
+                def of(
+                    epochs: Array,
+                    k: int = k,
+                    start: float = start,
+                    slope: float = slope,
+                    turn: float = turn,
+                    level: float = level,
+                    places: int = places,
+                ) -> Array:
+                    found = np.tile(case.main.weights, (len(epochs), 1))
+                    own = np.where(epochs <= turn, start + slope * epochs, level)
+                    found[:, k] = np.round(own, places) + 0.0  # no -0
+                    return found
+
+                return _cause(case, "high" if end >= 5 else "medium", text, evidence, of if end >= 5 else None)
     return None
 
 
@@ -111,7 +137,8 @@ def _pieces(case: Case, series: Series) -> Cause | None:
     ]
     evidence = {"epochs": n, "pieces": said}
     text = f"No fixed weights make the total, but these do, within the digits: {case.unit}s " + "; ".join(said) + "."
-    return _cause(case, "high", text, evidence, settles=True)
+    starts, weights = np.array([series.epoch[a] for a, _, _ in pieces]), np.array([own for _, _, own in pieces])
+    return _cause(case, "high", text, evidence, _at(starts, weights))
 
 
 def _longest(series: Series, start: int, fewest: int) -> tuple[int, Array] | None:
@@ -154,7 +181,7 @@ def _settled(case: Case, series: Series) -> Cause | None:
 
 
 def _below(case: Case) -> Cause | None:
-    """The total is below the parts, and by another factor in every epoch."""
+    """The total is below the parts: by another factor in every epoch, or by a term of its own."""
     split = case.main
     total, parts = split.total, split.explained
     beyond = np.abs(split.values) > split.tolerance
@@ -166,22 +193,33 @@ def _below(case: Case) -> Cause | None:
     change = float(np.ptp(factor)) / max(float(np.abs(factor).max()), 1e-12)
     noise = roughness(factor) / max(float(np.ptp(factor)), 1e-12)
     evidence = {"epochs": len(split), "below": below, "negative": negative, "from": factor[0], "to": factor[-1]}
-    if negative:
+    inferred = case.told and not case.given
+    if negative or inferred or signed_fit(case.train.series, case.validation.series):
+        where = f"below zero in {100 * negative:.0f} %" if negative else f"below the parts in {100 * below:.0f} %"
         text = (
-            f"The total is below zero in {100 * negative:.0f} % of the {case.unit}s and no part is: it holds a term "
-            "that can be negative, such as the log-variances of uncertainty weighting, whose weights move."
+            f"The total is {where} of the {case.unit}s: it holds a term that can be negative: an entropy bonus, a "
+            "likelihood, or log-variances."
         )
-        return _cause(case, "high" if negative > 0.2 else "medium", text, evidence)
+        own = {name: float(value) for name, value in evidence.items()} | {"epochs": len(split)}
+        return Cause("negative term that is not printed", "low", text, own, line_for("addends", case.framework))
     if change < 0.1 or split.share < 0.05:
         return None
     sure: Confidence = "medium" if noise < 0.1 else "low"
     text = (
         f"The total is below the sum of the parts, {factor[0]:.3g} times it at first and {factor[-1]:.3g} times at "
-        "last, and no fixed weights fit: they are scheduled or learned, as in annealing or uncertainty weighting."
+        "last, and no fixed weights fit, beside a constant either: they are scheduled or learned, as in annealing or "
+        "uncertainty weighting."
     )
     return _cause(case, sure, text, evidence)
 
 
-def _cause(case: Case, sure: Confidence, text: str, evidence: dict[str, object], *, settles: bool = False) -> Cause:
+def _cause(
+    case: Case,
+    sure: Confidence,
+    text: str,
+    evidence: dict[str, object],
+    weights: Callable[[Array], Array] | None = None,
+) -> Cause:
     own = {name: float(value) if isinstance(value, np.floating) else value for name, value in evidence.items()}
-    return Cause("weights that moved", sure, text, own, line_for("weights", case.framework), settles)
+    confirm = line_for("weights", case.framework)
+    return Cause("weights that moved", sure, text, own, confirm, weights is not None, weights)

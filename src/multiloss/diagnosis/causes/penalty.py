@@ -91,7 +91,7 @@ def _confidence(case: Case, course: Course, apart: float | None) -> Confidence |
     if course.flat:
         return "high" if n >= 6 else "medium"
     if course.geometric:
-        clear = course.r2 >= 0.99 and abs(course.bend) <= 0.2 and course.noise <= SAME and quiet
+        clear = course.r2 > 0.995 and abs(course.bend) <= 0.2 and course.noise <= SAME and quiet
         clear = clear and (share >= 0.5 or course.roughness <= VERY_SMOOTH)
         return "high" if n >= 8 and clear else "medium" if course.noise <= SAME and n >= 5 else "low"
     return "medium" if course.roughness <= SMOOTH and quiet and n >= 6 else "low"

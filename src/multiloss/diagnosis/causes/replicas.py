@@ -74,7 +74,7 @@ def _remainder_of_training(case: Case) -> Cause | None:
         f"What is in no part is {np.median(ratio):.3f} times as large in training as in validation, in every "
         f"{case.unit}: a penalty that each of {count} replicas adds again."
     )
-    return Cause("replicas", "high", text, evidence, line_for("replicas", case.framework))
+    return Cause("replicas", "medium", text, evidence, line_for("replicas", case.framework))
 
 
 def _jump(case: Case) -> Cause | None:

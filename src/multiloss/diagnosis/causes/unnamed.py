@@ -33,8 +33,11 @@ def unnamed_loss(case: Case) -> Cause | None:
         "r2": course.r2,
         "train_validation_apart": apart if apart is not None and math.isfinite(apart) else None,
     }
-    told = f"jumps by {100 * course.roughness:.1f} % from one {case.unit} to the next, as a loss on data does"
+    told = []
+    if rough:
+        told.append(f"jumps by {100 * course.roughness:.1f} % from one {case.unit} to the next, as a loss on data does")
     if apart is not None and math.isfinite(apart) and apart > SAME:
-        told += f", and differs between training and validation by {100 * apart:.0f} %"
-    text = f"The remainder is above zero and {told}: another output's loss or an add_loss that is not printed."
+        told.append(f"differs between training and validation by {100 * apart:.0f} %")
+    said = ", and ".join(told) or "falls otherwise in training than in validation"
+    text = f"The remainder is above zero and {said}: another output's loss or an add_loss that is not printed."
     return Cause("another loss that is not printed", sure, text, evidence, line_for("addends", case.framework))

@@ -12,7 +12,7 @@ from multiloss.diagnosis.causes.trends import roughness
 from multiloss.linalg.gramian import Array
 
 FEWEST_WINDOWS, FEWEST_SURE = 6, 10
-LARGEST_SHARE = 0.3
+LARGEST_SHARE, LARGEST_AROUND = 0.3, 0.05
 CLEAR_SHARE = 0.15
 TINY_SHARE = 0.03
 MOSTLY = 0.6
@@ -28,6 +28,7 @@ def averaging_windows(case: Case) -> Cause | None:
     spread = float(rest.std())
     above = float((rest > 0).mean())
     around = 0.15 <= above <= 0.85 and abs(float(rest.mean())) <= max(0.6, 2 / math.sqrt(n)) * spread
+    around = around and share <= LARGEST_AROUND
     r2, factor, when = _follows_the_change(rest, split.explained)
     follows = r2 >= 0.6 and 0.2 <= (-factor if when == "before" else factor) <= 1.0
     tiny = share <= TINY_SHARE and 0.05 <= above <= 0.95

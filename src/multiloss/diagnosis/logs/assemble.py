@@ -58,7 +58,18 @@ def assemble(found: Found, source: str, total: str | None, parts: Sequence[str] 
     column = next((chosen.total for chosen in (train, held) if chosen and chosen.total), "")
     bare = found.format in ("numbers under a line of names", "a table in text")  # which says nothing of who wrote it
     form = found.format + (", in Keras's names" if bare and _as_keras_names(main) else "")
-    return TrainingLog(form, source, column, splits[0], splits[1], tuple(notes), unit)
+    return TrainingLog(
+        form,
+        source,
+        column,
+        splits[0],
+        splits[1],
+        tuple(notes),
+        unit,
+        train.parts if train else {},
+        (held.total if held else None) or "",
+        held.parts if held else {},
+    )
 
 
 def _as_keras_names(chosen: Chosen) -> bool:

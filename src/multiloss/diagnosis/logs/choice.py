@@ -9,6 +9,13 @@ from dataclasses import dataclass, field
 from multiloss.core.errors import DataError, nearest
 from multiloss.diagnosis.logs.names import Column, part_of, rank, take_apart
 
+METRIC = re.compile(
+    r"(?:^|[\W_])(?:acc(?:uracy)?|auc|auroc|f1|recall|precision|m?ap\d*|iou|dice|mae|rmse|mse|mape|r2|psnr|ssim|bleu|rouge|perplexity|"
+    r"ppl|lr|learning_rate|grad|norm|time|eta|epoch|step|iter|seconds|speed|memory|mem|samples|best)(?:$|[\W_\d])",
+    re.IGNORECASE,
+)
+"""Names of what is measured or counted beside a loss and does not join it."""
+
 TASK_LOSS = "task_loss"
 """All outputs without penalties, in logs of multiloss."""
 
@@ -118,7 +125,11 @@ def _splits(columns: list[Column]) -> list[Column]:
 
 
 def _one(columns: list[Column], split: str, total: str | None, parts: list[str] | None) -> Chosen | None:
-    mine = [column for column in columns if column.split == split]
+    mine = [
+        column
+        for column in columns
+        if column.split == split or (parts and split == "train" and not column.split and column.body in parts)
+    ]
     ranked = [(place, column.body) for column in mine if (place := rank(column.body)) is not None]
     body = total if total is not None else min(ranked)[1] if ranked else None
     whole = _window([column for column in mine if column.body == body])
@@ -171,10 +182,22 @@ def _named(name: str, columns: list[Column], source: str, option: str) -> Column
 
 def _cannot(source: str, columns: list[Column], total: str | None) -> str:
     found = next((column.name for column in columns if column.body == total or rank(column.body) is not None), None)
-    what = f"the total {found} and no part of it" if found else "no column that is one"
     names = [column.name for column in columns]
     shown = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+    if not found:
+        return (
+            f"{source}: expected a total loss and its parts, found no column that is one among the columns {shown}. "
+            "Name them: --total COLUMN --parts COLUMN,COLUMN"
+        )
+    own = take_apart(found)
+    others = [c.name for c in columns if c.split in ("", own.split) and c.name != found and rank(c.body) is None]
+    parts = [name for name in others if not METRIC.search(name)]
+    if not parts:
+        return (
+            f"{source}: expected a total loss and its parts, found the total {found} among the columns {shown}: it "
+            f"logs no parts. Log each addend of {found} under a name of its own, such as first_loss=float(first_loss)"
+        )
     return (
-        f"{source}: expected a total loss and its parts, found {what} among the columns {shown}. "
-        "Name them: --total COLUMN --parts COLUMN,COLUMN"
+        f"{source}: expected a total loss and its parts, found the total {found} and no part of it among the columns "
+        f"{shown}. Name its parts: --total {found} --parts {','.join(parts[:8])}"
     )

@@ -42,14 +42,15 @@ class _Progress:
         self.size: str | None = None
         self.done = 0
         self.complete = self.closed = self.redrawn = self.quiet = False
-        self.others = 0
+        self.others = self.before = 0
+        self.candidate = False
         self.unfinished = False
 
     def take(self, piece: str, ended: bool) -> None:
         """Take what stands between two breaks: a header, an update, or a piece of one."""
         if header := _HEADER.match(piece):
             self.flush()
-            self.epoch, self.closed = float(header[1]), False
+            self.epoch, self.closed, self.before = float(header[1]), False, self.others
             piece = piece[header.end() :]
         if not piece or piece.isspace():
             return
@@ -59,8 +60,12 @@ class _Progress:
         else:
             self.go_on(piece)
 
-    def start(self, piece: str, bar: re.Match[str] | None, ended: bool) -> None:
-        """Take an update: a bar, or a line of an epoch without one."""
+    def start(self, piece: str, bar: re.Match[str] | None, ended: bool, *, candidate: bool = False) -> None:
+        """Take an update: a bar, a line of an epoch without one, or a printed line that may be one: a candidate."""
+        if self.epoch is not None and self.candidate != candidate and self.update:
+            if candidate:  # printed beside a bar
+                return
+            self.update, self.done, self.complete, self.closed, self.others = "", 0, False, False, self.before
         done, size = (int(bar["done"][:18]), bar["all"]) if bar else (1, None)
         again = self.update and ((self.complete and self._other(piece, bar, size)) or done < self.done)
         if again and self.epoch is not None:
@@ -70,7 +75,7 @@ class _Progress:
         if self.closed and (size != self.size or not pairs_of(piece).keys() > pairs_of(self.update).keys()):
             self.others += 1
             return
-        self.update, self.size, self.done = piece, size, done
+        self.update, self.size, self.done, self.candidate = piece, size, done, candidate
         self.complete, self.redrawn, self.quiet = bar is None or bar["done"] == size, not ended, bar is None
 
     def _other(self, piece: str, bar: re.Match[str] | None, size: str | None) -> bool:
@@ -86,7 +91,7 @@ class _Progress:
         """Take a piece that starts no update: the rest of a broken line, or something else."""
         if self.closed or not self.update:
             if _FIRST_PAIR.search(piece) and "loss" in piece:
-                self.start(piece, None, ended=True)
+                self.start(piece, None, ended=True, candidate=True)
             return
         if not _FIRST_PAIR.search(self.update):  # a bar without numbers so far
             if (":" in piece or "=" in piece) and len(self.update) < LONGEST_BAR:
@@ -98,7 +103,7 @@ class _Progress:
             self.redrawn = False
         elif "loss" in piece and _FIRST_PAIR.search(piece):
             if pairs_of(piece).keys() & pairs_of(self.update).keys():
-                self.start(piece, None, ended=True)
+                self.start(piece, None, ended=True, candidate=True)
             else:
                 self.update += " - " + piece
 

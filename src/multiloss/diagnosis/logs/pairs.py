@@ -169,7 +169,13 @@ def _cells(line: str) -> tuple[dict[str, str], bool]:
     found = [(_worded(key, line, m.start("key"), losses > 1), number, m) for key, number, m in found]
     low = line.lower()
     held = any(mark in low for mark in ("epoch(val", "iter(val", "epoch(test", "iter(test")) or _HELD.match(line)
-    return {f"val/{key}" if held and not take_apart(key).split else key: number for key, number, _ in found}, means
+    cells: dict[str, str] = {}
+    beside = False
+    for key, number, _ in found:
+        split = take_apart(key).split
+        beside |= "|" in line and split in ("val", "eval", "test")  # Train loss = 1 (cls = 1) | Val loss = 2 (cls = 2)
+        cells[f"val/{key}" if not split and (held or (beside and key in cells)) else key] = number
+    return cells, means
 
 
 def _worded(key: str, line: str, start: int, several: bool) -> str:

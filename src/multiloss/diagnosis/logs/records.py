@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -44,6 +45,8 @@ class TrainingLog:
         validation: Validation, in order.
         notes: What was left out or guessed, in sentences.
         unit: What a line of it is: "epoch" or "step".
+        columns: The columns of the parts of training, by output; empty where the parts are called as in the log.
+        validation_total, validation_columns: The same names of validation.
     """
 
     format: str
@@ -53,3 +56,6 @@ class TrainingLog:
     validation: tuple[LogEpoch, ...]
     notes: tuple[str, ...]
     unit: str = "epoch"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    validation_total: str = ""
+    validation_columns: Mapping[str, str] = field(default_factory=dict)

@@ -120,7 +120,9 @@ def _form(names: list[str]) -> str:
         return "Ultralytics results.csv"
     if {"epoch", "step"} <= have:
         return "Lightning CSV"
-    if "epoch" in have and "loss" in have:
+    others = any("/" in name or name.startswith(("train", "eval")) for name in have)
+    parts = {name for name in have if name.endswith("_loss") and not name.startswith("val_")}
+    if {"epoch", "loss", "val_loss"} <= have and not others and parts and all(f"val_{name}" in have for name in parts):
         return "Keras CSVLogger"
     return "CSV"
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import jinja2
 
+from multiloss.report.labels import short
+
 FOLDER = Path(__file__).parent
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(FOLDER),
@@ -15,6 +17,7 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_ENVIRONMENT.filters["short"] = short
 
 
 def render(name: str, **values: Any) -> str:

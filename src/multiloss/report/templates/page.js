@@ -45,6 +45,7 @@ window.multiloss = (() => {
   let printing = "";
   const menu = (id) => named(`${id}-choice`);
   const options = (figure) => figure.options.find((o) => o.label === menu(figure.id)?.value) || figure.options[0];
+  const short = (text) => { const own = [...text]; return own.length > 44 ? [...own.slice(0, 21), "…", ...own.slice(-21)].join("") : text; };
   const positive = (panel) => panel.data.every((trace) => !trace.y || trace.y.every((y) => y === null || y > 0));
   function place(box, i) {
     if (box.children[i]) return;
@@ -67,7 +68,8 @@ window.multiloss = (() => {
     const css = styles(), common = base();
     chosen.forEach((number, i) => {
       const panel = figure.panels[number], where = box.children[i], [title, plot] = where.children;
-      title.textContent = panel.title;
+      title.textContent = short(panel.title);
+      title.title = panel.title;
       title.hidden = !panel.title;
       plot.setAttribute("aria-label", panel.alt);
       let layout = merged(common, painted(panel.layout, css, false));
@@ -83,6 +85,8 @@ window.multiloss = (() => {
       if (panel.upright) window.Plotly.purge(plot);  // a Sankey that changes would turn and grow for half a second
       window.Plotly.react(plot, data, layout, CONFIG);
     });
+    const said = [figure.options.length > 1 && options(figure).label, logarithmic && "logarithmic"].filter(Boolean).join(", ");
+    if (named(`${id}-chosen`)) named(`${id}-chosen`).textContent = said;
     const words = named(`${id}-words`);
     if (words) words.textContent = chosen.slice(0, 12).map((number) => figure.panels[number].alt).join(" ");
   }
