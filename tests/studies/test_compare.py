@@ -15,7 +15,8 @@ from multiloss.config.load import load_config
 from multiloss.core.errors import ConfigError, RunError
 from multiloss.core.run_records import RunRecords
 from multiloss.studies import compare as compare_module
-from multiloss.studies.compare import Compared, compare, conclude, recommended_config
+from multiloss.studies.compare import compare, conclude, recommended_config
+from multiloss.studies.compared import Compared
 from multiloss.studies.costs import Cost, measure_costs
 from multiloss.studies.evidence import compare_variants, diverged, flow_facts, measure_of
 from multiloss.studies.rows import read_rows

@@ -14,7 +14,7 @@ from study_tables import make_config, write_table
 from multiloss.config.load import load_config
 from multiloss.core.run_files import read_lines
 from multiloss.report.study import write_study_report
-from multiloss.studies.compare import Compared
+from multiloss.studies.compared import Compared
 from multiloss.studies.costs import Cost, Measured
 from multiloss.studies.evidence import compare_variants, diverged, flow_facts
 from multiloss.studies.one_run import PROBLEM

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from multiloss.studies.compare import Compared
+    from multiloss.studies.compared import Compared
 
 
 def compare(
@@ -123,6 +123,7 @@ def _state(running: tuple[str, ...], left: float | None) -> str:
 
 def _show(found: Compared) -> None:
     from multiloss.cli.show import print_table, say
+    from multiloss.studies.page import REPORT
     from multiloss.studies.sentences import number, spoken_interval
 
     say(found.verdict.overall)
@@ -154,7 +155,7 @@ def _show(found: Compared) -> None:
             say(f"{run.planned.name} has no result: {run.problem}")
     for note in found.plan.settings["notes"]:
         say(f"note: {note}")
-    say(f"study: {found.folder}")
+    say(f"page: {found.folder / REPORT}")
 
 
 def _show_costs(found: Compared) -> None:

@@ -4,54 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from multiloss.config.load import load_config
 from multiloss.config.run_files import HEADING
 from multiloss.config.schema import Config
 from multiloss.core.errors import RunError
 from multiloss.core.run_files import write_whole
+from multiloss.report.study import write_study_report
+from multiloss.studies.compared import Compared
 from multiloss.studies.comparison import CostRatios
 from multiloss.studies.costs import Cost, measure_costs
 from multiloss.studies.evidence import compare_variants, diverged, flow_facts
+from multiloss.studies.page import REPORT, study_data
 from multiloss.studies.plan import Plan
 from multiloss.studies.progress import StudyProgress
 from multiloss.studies.runner import DoneRun, run_plan
 from multiloss.studies.table import tidy, write_csv
 from multiloss.studies.variants import NARROW, SEPARATE, SHARED, compare_plan
-from multiloss.studies.verdict import StudyVerdict, judge
-
-if TYPE_CHECKING:
-    import polars as pl
+from multiloss.studies.verdict import judge
 
 COSTS, VERDICT, TABLE = "costs.json", "verdict.json", "table.csv"
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A comparison that is done.
-
-    Args:
-        folder: The study's folder.
-        plan: What was planned.
-        runs: Every run.
-        costs: By variant: `shared`, `separate` and, where there is one, `separate-narrow`.
-        verdict: What it comes to.
-        table: Every measure of every run: variant, run, seed, output, part, measure, value.
-    """
-
-    folder: Path
-    plan: Plan
-    runs: list[DoneRun]
-    costs: dict[str, Cost]
-    verdict: StudyVerdict
-    table: pl.DataFrame
-
-    def __str__(self) -> str:
-        lines = [self.verdict.overall, *(own.sentence for own in self.verdict.outputs)]
-        return "\n".join([*lines, f"recommended: {self.verdict.recommended}: {self.verdict.why}"])
 
 
 def compare(
@@ -68,7 +42,7 @@ def compare(
 
     What `multiloss.studies.variants.compare_plan` lists is trained into `out`; a comparison that was interrupted goes
     on. The epoch that is kept, and the variant that is recommended, are chosen on the validation rows; the test rows
-    are used for the verdict alone. Costs are measured once, in turns, with one thread.
+    are used for the verdict alone. Costs are measured once, in turns, with one thread. `report.html` shows all of it.
 
     Args:
         config: The shared model, or the path of its YAML file.
@@ -86,7 +60,9 @@ def compare(
     own = config if isinstance(config, Config) else load_config(Path(config))
     plan = compare_plan(own, seeds=seeds, balancing=balancing, losses=losses)
     runs = run_plan(plan, out, workers=workers, progress=progress)
-    return conclude(plan, runs, Path(out))
+    found = conclude(plan, runs, Path(out))
+    write_study_report(study_data(found), Path(out) / REPORT)
+    return found
 
 
 def conclude(plan: Plan, runs: list[DoneRun], folder: Path) -> Compared:

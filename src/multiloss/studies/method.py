@@ -11,7 +11,7 @@ from multiloss.studies.sentences import CONFLICT_RATE, SIZE_SHARE, SMALL_SHARE, 
 from multiloss.studies.variants import NARROW, SEPARATE, SHARED
 
 if TYPE_CHECKING:
-    from multiloss.studies.compare import Compared
+    from multiloss.studies.compared import Compared
 
 SCORES = {
     "mae": "absolute error",

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from multiloss.core.run_files import CONFIG, finite, read_run_json
-from multiloss.studies.compare import Compared
+from multiloss.studies.compared import Compared
 from multiloss.studies.evidence import measure_of
 from multiloss.studies.method import method
 from multiloss.studies.plan import Plan

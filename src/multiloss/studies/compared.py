@@ -1,0 +1,40 @@
+"""A comparison that is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multiloss.studies.costs import Cost
+from multiloss.studies.plan import Plan
+from multiloss.studies.runner import DoneRun
+from multiloss.studies.verdict import StudyVerdict
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison that is done.
+
+    Args:
+        folder: The study's folder.
+        plan: What was planned.
+        runs: Every run.
+        costs: By variant: `shared`, `separate` and, where there is one, `separate-narrow`.
+        verdict: What it comes to.
+        table: Every measure of every run: variant, run, seed, output, part, measure, value.
+    """
+
+    folder: Path
+    plan: Plan
+    runs: list[DoneRun]
+    costs: dict[str, Cost]
+    verdict: StudyVerdict
+    table: pl.DataFrame
+
+    def __str__(self) -> str:
+        lines = [self.verdict.overall, *(own.sentence for own in self.verdict.outputs)]
+        return "\n".join([*lines, f"recommended: {self.verdict.recommended}: {self.verdict.why}"])
