@@ -92,7 +92,7 @@ def test_a_taken_port_is_bad_input(multiloss: Command) -> None:
 def test_a_missing_package_is_named(multiloss: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     outcome = multiloss("watch", "run")
-    assert outcome.code == 1 and outcome.err.endswith("Run: pip install multiloss[watch]\n")
+    assert outcome.code == 1 and outcome.err.endswith("Run: pip install 'multiloss[watch]'\n")
     with pytest.raises(MissingExtraError), watch.watching(tmp_path):
         pytest.fail("the block must not begin")
 
