@@ -69,8 +69,8 @@ def test_a_step_without_labels_of_one_output_has_one_loss_fewer() -> None:
     assert flow.losses == ("kind", "sold") and flow.absent == ("price",)
 
 
-def test_auto_is_every_hundred_steps_rarer_with_many_losses_and_never_with_one() -> None:
-    assert [GradientWatch(0, m).every for m in (1, 2, 3, 40)] == [0, 100, 150, 2000]
+def test_auto_is_every_two_hundred_steps_rarer_with_many_losses_and_never_with_one() -> None:
+    assert [GradientWatch(0, m).every for m in (1, 2, 3, 40)] == [0, 200, 300, 4000]
     one = ml.Trainer(
         ml.HardSharing(ml.MLP(5, [4]), {"price": ml.RegressionHead(4)}), ml.Objective("mse"), progress=False
     )

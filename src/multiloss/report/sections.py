@@ -19,7 +19,7 @@ from multiloss.report.parts import TEXT, Block, Cards, Section, Table, Text
 from multiloss.report.summary import headline, lead, results, tiles
 
 NO_FLOW = (
-    'This run holds no gradient flow. A fit with watch_gradients="every 100 steps", its default, records whose '
+    'This run holds no gradient flow. A fit with watch_gradients="every 100 steps" records whose '
     "gradient moves the shared layers, and who conflicts with whom."
 )
 LONG = 1500

@@ -54,7 +54,7 @@ class Trainer:
         engine: What computes the gradient of each loss, where the method compares them: `"auto"`, or one of
             `multiloss.GRADIENT_ENGINES`.
         watch_gradients: When to look which loss moves the shared parameters how much: `"every 100 steps"`, `"never"`,
-            or `"auto"`, which costs about 1 % of the time: every 100th step, more rarely with more than two losses.
+            or `"auto"`, which costs about 1 % of the time: every 200th step, more rarely with more than two losses.
         optimizer: A name, `{"name": "sgd", "momentum": 0.9}`, a function of the parameter groups, or an optimiser.
         lr: One rate, or rates by part of the model or output (`{"trunk": 1e-4, "priority": 1e-3}`).
         clip: Largest norm of the gradient of all parameters together.

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("multiloss")
 
-LEAST = 100
-PER_LOSS = 50
-"""Steps between two looks for each loss: a look takes a backward pass for each, which is about half a step."""
+LEAST = 200
+PER_LOSS = 100
+"""Steps between two looks for each loss: a look takes a backward pass for each, and on small models three steps with two."""
 
 
 def steps_between(spec: str | None) -> int | None:
