@@ -21,7 +21,7 @@ logger = logging.getLogger("multiloss")
 
 LEAST = 200
 PER_LOSS = 100
-"""Steps between two looks for each loss: a look takes a backward pass for each, and on small models three steps with two."""
+"""Steps between two looks for each loss: a look at two losses takes about one step, on the smallest models three."""
 
 
 def steps_between(spec: str | None) -> int | None:
