@@ -86,8 +86,8 @@ def _verdict(
 def _cost(models: int, parameters: int, seconds: float, ratio: tuple[float, float, float]) -> dict[str, Any]:
     time = {"value": seconds, "low": seconds, "high": seconds}
     own = dict(zip(("value", "low", "high"), map(float, ratio), strict=True))
-    times = {f"{kind}_seconds": time for kind in ("epoch", "row", "batch")}
-    ratios = {f"{kind}_ratio": own for kind in ("epoch", "row", "batch")}
+    times = {f"{kind}_seconds": time for kind in ("train", "epoch", "row", "batch")}
+    ratios = {f"{kind}_ratio": own for kind in ("train", "epoch", "row", "batch")}
     return {"models": models, "parameters": parameters, "multiply_adds": 900.0, "memory": 500_000, **times, **ratios}
 
 

@@ -17,7 +17,7 @@ from multiloss.core.run_records import RunRecords
 from multiloss.studies import compare as compare_module
 from multiloss.studies.compare import compare, conclude, recommended_config
 from multiloss.studies.compared import Compared
-from multiloss.studies.costs import Cost, measure_costs
+from multiloss.studies.costs import Cost, Model, measure_costs
 from multiloss.studies.evidence import compare_variants, diverged, flow_facts, measure_of
 from multiloss.studies.rows import read_rows
 from multiloss.studies.statistics import paired_difference, relative_difference
@@ -73,7 +73,9 @@ def test_costs_are_those_of_the_models(found: Compared) -> None:
     inputs = 2 + 3  # two numbers; Ulm, Bern and unknown
     assert shared.multiply_adds >= inputs * 12 + 12 + 12 and shared.multiply_adds < separate.multiply_adds
     assert separate.epoch_ratio.value == separate.row_ratio.value == 1.0
-    assert 0 < shared.row_seconds.value < separate.row_seconds.value
+    for cost in (shared, separate):  # none stopped early
+        assert cost.train_seconds.value == pytest.approx(3 * cost.epoch_seconds.value, rel=1e-12)
+    assert 0 < shared.row_seconds.low <= shared.row_seconds.value <= shared.row_seconds.high
     assert shared.memory > 4 * shared.parameters
 
 
@@ -169,6 +171,8 @@ def test_what_cannot_be_compared_is_one_clear_error(
 
 def test_costs_put_what_costs_more_above(tmp_path: Path) -> None:
     table = write_table(tmp_path)
-    small, large = make_config(table), make_config(table, "model.trunk=[2000, 2000]")
-    found = measure_costs({"separate": [small], "shared": [large]}, rounds=3)
+    small, large = Model(make_config(table), 4.0), Model(make_config(table, "model.trunk=[2000, 2000]"), 2.5)
+    found = measure_costs({"separate": [small, small], "shared": [large]}, rounds=3)
     assert found["shared"].epoch_ratio.low > 1 and found["shared"].batch_ratio.low > 1
+    for cost, epochs in ((found["separate"], 4.0), (found["shared"], 2.5)):
+        assert cost.train_seconds.value == pytest.approx(epochs * cost.epoch_seconds.value, rel=1e-12)

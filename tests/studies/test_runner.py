@@ -179,6 +179,23 @@ def test_a_study_that_a_signal_stopped_goes_on_with_the_same_numbers(
     same(run_plan(plan, tmp_path / "study"), study)
 
 
+def test_a_signal_that_comes_when_a_run_is_all_but_done_stops_the_study_after_it(
+    plan: Plan, study: list[DoneRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Fit.save
+
+    def stopping(fit: Fit) -> None:
+        save(fit)
+        if fit.epoch > fit.epochs:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Fit, "save", stopping)
+    with pytest.raises(RunError, match=r"interrupted: 1 of 3 runs of .* are done"):
+        run_plan(plan, tmp_path / "study")
+    monkeypatch.undo()
+    same(run_plan(plan, tmp_path / "study"), study)
+
+
 def test_a_run_that_diverges_is_reported_and_not_tried_again(
     plan: Plan, study: list[DoneRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

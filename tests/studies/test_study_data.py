@@ -20,6 +20,7 @@ from multiloss.studies.evidence import compare_variants, diverged, flow_facts
 from multiloss.studies.one_run import PROBLEM
 from multiloss.studies.page import study_data
 from multiloss.studies.runner import read_study, run_plan
+from multiloss.studies.scores import delta_m_over_seeds, held_out_scores
 from multiloss.studies.table import tidy
 from multiloss.studies.variants import compare_plan
 from multiloss.studies.verdict import judge
@@ -31,10 +32,12 @@ def concluded(folder: Path) -> Compared:
     """What a study comes to, with costs that nobody measured."""
     plan, runs = read_study(folder)
     time = Measured(1.0, 0.9, 1.1)
-    costs = {name: Cost(1, 10, 8.0, time, time, time, 100, time, time, time) for name in ("shared", "separate")}
+    cost = Cost(1, 10, 8.0, time, time, time, time, 100, time, time, time, time)
+    costs = {"shared": cost, "separate": cost}
     lost = diverged(runs)
     verdict = judge(compare_variants(plan, runs, "test"), flow=flow_facts(runs), diverged=lost)
-    return Compared(folder, plan, runs, costs, verdict, tidy(runs))
+    table = tidy(runs)
+    return Compared(folder, plan, runs, costs, verdict, delta_m_over_seeds(plan, held_out_scores(table)), table)
 
 
 @pytest.fixture(scope="module")

@@ -122,18 +122,26 @@ def _state(running: tuple[str, ...], left: float | None) -> str:
 
 
 def _show(found: Compared) -> None:
+    from statistics import fmean
+
     from multiloss.cli.show import print_table, say
     from multiloss.studies.page import REPORT
+    from multiloss.studies.scores import held_out_scores
     from multiloss.studies.sentences import number, spoken_interval
+    from multiloss.studies.variants import SEPARATE
 
     say(found.verdict.overall)
     say()
     marks = {"better": "better", "worse": "worse", "no difference": "="}
+    scores = held_out_scores(found.table)
+    means = {key: fmean(own.values()) for key, own in scores.items()}
     rows = [
         (
             own.output,
             own.variant,
             own.metric,
+            f"{means[own.output, own.metric, own.variant]:.4g}",
+            f"{means[own.output, own.metric, SEPARATE]:.4g}",
             f"{number(own.gain.mean)} {own.unit}".rstrip(),
             spoken_interval(own.gain),
             f"{own.adjusted_p:.2g}",
@@ -141,8 +149,11 @@ def _show(found: Compared) -> None:
         )
         for own in found.verdict.outputs
     ]
-    columns = ["output", "variant", "metric", "gain", "95 % interval", "p (Holm)", "against separate"]
-    print_table(columns, rows, right=columns[3:6])
+    columns = ["output", "variant", "metric", "score", "separate", "gain", "95 % interval", "p (Holm)", ""]
+    print_table(columns, rows, right=columns[3:8])
+    for variant, delta_m in found.delta_m.items():
+        mean, *ends = (number(100 * value) for value in (delta_m.mean, delta_m.low, delta_m.high))
+        say(f"Δm, the mean gain of the outputs, {variant}: {mean} % ({' to '.join(ends)})")
     say()
     for own in found.verdict.outputs:
         say(f"- {own.sentence}")
@@ -160,19 +171,13 @@ def _show(found: Compared) -> None:
 
 def _show_costs(found: Compared) -> None:
     from multiloss.cli.show import print_table
+    from multiloss.report.study_costs import KINDS, amount
 
-    rows = [
-        (
-            name,
-            str(cost.models),
-            f"{cost.parameters:,}",
-            f"{cost.multiply_adds:,.0f}",
-            f"{1e3 * cost.epoch_seconds.value:.0f} ms ({cost.epoch_ratio.value:.2f})",
-            f"{1e6 * cost.row_seconds.value:.0f} us ({cost.row_ratio.value:.2f})",
-            f"{1e3 * cost.batch_seconds.value:.2f} ms ({cost.batch_ratio.value:.2f})",
-            f"{cost.memory / 1e6:.2f} MB",
-        )
-        for name, cost in found.costs.items()
-    ]
-    columns = ["cost (x separate)", "models", "parameters", "multiply-adds", "epoch", "1 row", "1,000 rows", "memory"]
+    costs = {name: cost.to_dict() for name, cost in found.costs.items()}
+    rows = [("models", *(str(cost.models) for cost in found.costs.values()))]
+    for kind in KINDS:
+        own = [amount(costs, name, kind) for name in costs]
+        cells = (one.text if one.ratio["mean"] is None else f"{one.text} ({one.ratio['mean']:.2f})" for one in own)
+        rows.append((kind.name.lower(), *cells))
+    columns = ["cost (x separate)", *costs]
     print_table(columns, rows, right=columns[1:])

@@ -47,6 +47,7 @@ def count(value: float) -> str:
 
 
 KINDS = (
+    Kind("Training in all", "train_seconds", seconds, "train_ratio"),
     Kind("Training, one epoch", "epoch_seconds", seconds, "epoch_ratio"),
     Kind("Prediction, 1 row", "row_seconds", seconds, "row_ratio"),
     Kind("Prediction, 1,000 rows", "batch_seconds", seconds, "batch_ratio"),

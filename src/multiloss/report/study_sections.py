@@ -57,9 +57,9 @@ def _tiles(facts: Facts) -> list[Tile]:
     if SHARED in costs and BASE in costs:
         models = costs[BASE]["models"]
         several = SEVERAL[models] if models < len(SEVERAL) else str(models)
-        train, row, _, parameters, _, _ = (amount(costs, SHARED, kind) for kind in KINDS)
+        train, _, row, _, parameters, _, _ = (amount(costs, SHARED, kind) for kind in KINDS)
         for name, own, of in (
-            ("To train", train, "per epoch"),
+            ("To train", train, "in all"),
             ("To run", row, "for one row"),
             ("Parameters", parameters, f"{parameters.text} in all"),
         ):

@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from multiloss.config.load import load_config
 from multiloss.config.run_files import HEADING
 from multiloss.config.schema import Config
 from multiloss.core.errors import RunError
-from multiloss.core.run_files import write_whole
+from multiloss.core.run_files import HISTORY, read_lines, write_whole
 from multiloss.report.study import write_study_report
 from multiloss.studies.compared import Compared
 from multiloss.studies.comparison import CostRatios
-from multiloss.studies.costs import Cost, measure_costs
+from multiloss.studies.costs import Cost, Model, measure_costs
 from multiloss.studies.evidence import compare_variants, diverged, flow_facts
 from multiloss.studies.page import REPORT, study_data
 from multiloss.studies.plan import Plan
 from multiloss.studies.progress import StudyProgress
 from multiloss.studies.runner import DoneRun, run_plan
+from multiloss.studies.scores import delta_m_over_seeds, held_out_scores
 from multiloss.studies.table import tidy, write_csv
-from multiloss.studies.variants import NARROW, SEPARATE, SHARED, compare_plan
+from multiloss.studies.variants import SEPARATE, SHARED, compare_plan
 from multiloss.studies.verdict import judge
 
 COSTS, VERDICT, TABLE = "costs.json", "verdict.json", "table.csv"
@@ -67,11 +69,11 @@ def compare(
 
 def conclude(plan: Plan, runs: list[DoneRun], folder: Path) -> Compared:
     """Return what the runs of a comparison come to, and write it beside them."""
-    costs = _costs(plan, folder)
+    costs = _costs(plan, runs, folder)
     shared, separate = costs[SHARED], costs[SEPARATE]
     verdict = judge(
         compare_variants(plan, runs, "test"),
-        costs=CostRatios(separate.models, shared.epoch_ratio.value, shared.row_ratio.value),
+        costs=CostRatios(separate.models, shared.train_ratio.value, shared.row_ratio.value),
         flow=flow_facts(runs),
         diverged=diverged(runs),
         validation=compare_variants(plan, runs, "validation"),
@@ -79,7 +81,8 @@ def conclude(plan: Plan, runs: list[DoneRun], folder: Path) -> Compared:
     table = tidy(runs)
     write_csv(table, folder / TABLE)
     write_whole(folder / VERDICT, f"{json.dumps(verdict.to_dict(), indent=1)}\n".encode())
-    return Compared(folder, plan, runs, costs, verdict, table)
+    delta_m = delta_m_over_seeds(plan, held_out_scores(table))
+    return Compared(folder, plan, runs, costs, verdict, delta_m, table)
 
 
 def recommended_config(found: Compared) -> dict[str, str]:
@@ -91,7 +94,7 @@ def recommended_config(found: Compared) -> dict[str, str]:
     return {"config.yaml" if one else f"{run.outputs[0]}.yaml": HEADING + run.config.to_yaml() for run in own}
 
 
-def _costs(plan: Plan, folder: Path) -> dict[str, Cost]:
+def _costs(plan: Plan, runs: list[DoneRun], folder: Path) -> dict[str, Cost]:
     """Measure what variants cost, or read what was measured before."""
     path = folder / COSTS
     if path.exists():
@@ -100,11 +103,18 @@ def _costs(plan: Plan, folder: Path) -> dict[str, Cost]:
             return {name: Cost.from_dict(cost) for name, cost in held.items()}
         except (ValueError, TypeError, AttributeError) as error:
             raise RunError(f"{path} is damaged ({error}). Delete it, and costs are measured again") from error
-    variants = [name for name in (SHARED, SEPARATE, NARROW) if name in plan.settings["variants"]]
-    configs = {
-        name: [run.config for run in plan.runs if run.variant == name and run.seed == plan.runs[0].seed]
-        for name in variants
-    }
-    found = measure_costs(configs)
+    found = measure_costs({variant: _models(variant, runs) for variant in plan.settings["variants"]})
     write_whole(path, f"{json.dumps({name: cost.to_dict() for name, cost in found.items()}, indent=1)}\n".encode())
     return found
+
+
+def _models(variant: str, runs: list[DoneRun]) -> list[Model]:
+    """Return the models of a variant, with the epochs that they took over the seeds; where all diverged, the budget."""
+    configs = {run.planned.outputs: run.planned.config for run in runs if run.planned.variant == variant}
+    trained = [run for run in runs if run.planned.variant == variant and run.problem is None]
+
+    def epochs(outputs: tuple[str, ...]) -> float:
+        found = [len(read_lines(run.folder / HISTORY)) for run in trained if run.planned.outputs == outputs]
+        return fmean(found or [configs[outputs].training.epochs])
+
+    return [Model(config, epochs(outputs)) for outputs, config in configs.items()]

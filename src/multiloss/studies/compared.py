@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from multiloss.studies.costs import Cost
 from multiloss.studies.plan import Plan
 from multiloss.studies.runner import DoneRun
+from multiloss.studies.statistics import Interval
 from multiloss.studies.verdict import StudyVerdict
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ class Compared:
         folder: The study's folder.
         plan: What was planned.
         runs: Every run.
-        costs: By variant: `shared`, `separate` and, where there is one, `separate-narrow`.
+        costs: By variant.
         verdict: What it comes to.
+        delta_m: By variant, the mean relative gain over the outputs as a share, with its interval over seeds.
         table: Every measure of every run: variant, run, seed, output, part, measure, value.
     """
 
@@ -33,6 +35,7 @@ class Compared:
     runs: list[DoneRun]
     costs: dict[str, Cost]
     verdict: StudyVerdict
+    delta_m: dict[str, Interval]
     table: pl.DataFrame
 
     def __str__(self) -> str:

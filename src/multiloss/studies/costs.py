@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,20 +54,23 @@ class Cost:
         parameters: Numbers that are trained.
         multiply_adds: Of a forward pass of one row, matrix products alone.
         epoch_seconds: One epoch of training, all models.
+        train_seconds: Training in all: the epochs of each model, until it stops, in the time that one of its takes.
         row_seconds: Prediction of one row, all models.
         batch_seconds: Prediction of `BATCH` rows, all models.
         memory: Bytes of all parameters and of the largest forward pass of `BATCH` rows.
-        epoch_ratio, row_ratio, batch_ratio: To the separate models, pair by pair of the rounds.
+        epoch_ratio, train_ratio, row_ratio, batch_ratio: To the separate models, pair by pair of the rounds.
     """
 
     models: int
     parameters: int
     multiply_adds: float
     epoch_seconds: Measured
+    train_seconds: Measured
     row_seconds: Measured
     batch_seconds: Measured
     memory: int
     epoch_ratio: Measured
+    train_ratio: Measured
     row_ratio: Measured
     batch_ratio: Measured
 
@@ -82,38 +85,47 @@ class Cost:
         return cls(**own)
 
 
+class Model(NamedTuple):
+    """A model to measure.
+
+    Args:
+        config: Its configuration.
+        epochs: How many epochs it trains until it stops; a mean over seeds.
+    """
+
+    config: Config
+    epochs: float
+
+
 def measure_costs(
-    variants: Mapping[str, Sequence[Config]], *, base: str = "separate", rounds: int = ROUNDS
+    variants: Mapping[str, Sequence[Model]], *, base: str = "separate", rounds: int = ROUNDS
 ) -> dict[str, Cost]:
     """Measure every variant in turns, one thread, so that a drift of the machine meets all alike.
 
     Args:
-        variants: The configurations of each variant's models; those of one seed.
+        variants: The models of each variant; those of one seed.
         base: The variant that ratios are to.
         rounds: How often each is measured.
     """
     with use_threads(1):
-        contenders = {name: _Contender(configs) for name, configs in variants.items()}
+        contenders = {name: _Contender([model.config for model in models]) for name, models in variants.items()}
         for contender in contenders.values():
             contender.epoch()  # what is done once only
-        kinds: dict[str, Callable[[_Contender], float]] = {
-            "epoch": lambda c: _seconds(c.epoch, at_least=0.0),
-            "row": lambda c: _seconds(lambda: c.predict(1)),
-            "batch": lambda c: _seconds(lambda: c.predict(BATCH)),
+        epochs = _in_turns(contenders, _Contender.epoch, rounds)  # [rounds, models]
+        times = {
+            "epoch": {name: own.sum(1) for name, own in epochs.items()},
+            "train": {name: own @ [model.epochs for model in variants[name]] for name, own in epochs.items()},
+            "row": _in_turns(contenders, lambda c: _seconds(lambda: c.predict(1)), rounds),
+            "batch": _in_turns(contenders, lambda c: _seconds(lambda: c.predict(BATCH)), rounds),
         }
-        times = {kind: _in_turns(contenders, work, rounds) for kind, work in kinds.items()}
         return {
             name: Cost(
                 models=len(contender.trainers),
                 parameters=sum(p.numel() for t in contender.trainers for p in t.model.parameters()),
                 multiply_adds=contender.multiply_adds(),
                 memory=contender.memory(),
-                epoch_seconds=_measured(times["epoch"][name]),
-                row_seconds=_measured(times["row"][name]),
-                batch_seconds=_measured(times["batch"][name]),
-                epoch_ratio=_measured(times["epoch"][name] / times["epoch"][base]),
-                row_ratio=_measured(times["row"][name] / times["row"][base]),
-                batch_ratio=_measured(times["batch"][name] / times["batch"][base]),
+                **{f"{kind}_seconds": _measured(own[name]) for kind, own in times.items()},
+                **{f"{kind}_ratio": _measured(own[name] / own[base]) for kind, own in times.items()},
             )
             for name, contender in contenders.items()
         }
@@ -136,15 +148,20 @@ class _Contender:
             self.tables.append(experiment.parts)
             self.batch_sizes.append(training.batch_size)
 
-    def epoch(self) -> None:
+    def epoch(self) -> list[float]:
+        """Train every model for one epoch, and return the seconds of each."""
+        seconds = []
         for rows, trainer, parts in zip(self.batch_sizes, self.trainers, self.tables, strict=True):
             train, held = parts["train"], parts.get("validation")
+            began = time.perf_counter()
             trainer.fit(
                 (train.inputs, train.targets),
                 validation=None if held is None else (held.inputs, held.targets),
                 batch_size=rows,
                 sample_weight=train.sample_weight or None,
             )
+            seconds.append(time.perf_counter() - began)
+        return seconds
 
     def predict(self, rows: int) -> None:
         for trainer, parts in zip(self.trainers, self.tables, strict=True):
@@ -176,9 +193,9 @@ def _first(table: EncodedTable, rows: int, device: torch.device) -> dict[str, Te
 
 
 def _in_turns(
-    contenders: Mapping[str, _Contender], work: Callable[[_Contender], float], rounds: int
+    contenders: Mapping[str, _Contender], work: Callable[[_Contender], float | list[float]], rounds: int
 ) -> dict[str, np.ndarray]:
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    seconds: dict[str, list[float | list[float]]] = {name: [] for name in contenders}
     names = list(contenders)
     for turn in range(rounds):
         for name in names if turn % 2 == 0 else names[::-1]:
@@ -186,14 +203,14 @@ def _in_turns(
     return {name: np.array(own) for name, own in seconds.items()}
 
 
-def _seconds(work: Callable[[], object], at_least: float = SECONDS) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     """Return the time of one call; short ones are repeated."""
     calls, began = 0, time.perf_counter()
     while True:
         work()
         calls += 1
         passed = time.perf_counter() - began
-        if passed >= at_least:
+        if passed >= SECONDS:
             return passed / calls
 
 

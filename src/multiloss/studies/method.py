@@ -70,7 +70,8 @@ def method(compared: Compared) -> list[tuple[str, str]]:
         (
             "Cost",
             f"Measured in turns in one run with one thread: the median of {ROUNDS} rounds with their quartiles, ratios "
-            f"round by round; prediction of one row and of {BATCH:,}.",
+            f"round by round; prediction of one row and of {BATCH:,}. Training in all is the time of an epoch "
+            "times the epochs that each model took until it stopped, a mean over the seeds.",
         ),
     ]
     if any(count for count, _ in diverged(compared.runs).values()):

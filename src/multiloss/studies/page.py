@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -17,17 +17,12 @@ from multiloss.studies.evidence import measure_of
 from multiloss.studies.method import method
 from multiloss.studies.plan import Plan
 from multiloss.studies.runner import DoneRun
-from multiloss.studies.statistics import delta_m, mean_interval
+from multiloss.studies.scores import Scores, held_out_scores, over_seeds
 from multiloss.studies.study_folder import RUNS
 from multiloss.studies.table import curves
 from multiloss.studies.variants import NARROW, SEPARATE, SHARED
 
-if TYPE_CHECKING:
-    import polars as pl
-
 REPORT = "report.html"
-Scores = dict[tuple[str, str, str], dict[int, float]]
-"""(output, measure, variant) -> seed -> value on test rows."""
 
 
 def study_data(compared: Compared) -> dict[str, Any]:
@@ -52,7 +47,7 @@ def study_data(compared: Compared) -> dict[str, Any]:
     Raises:
         RunError: If a run's folder is damaged.
     """
-    plan, scores = compared.plan, _scores(compared.table)
+    plan, scores = compared.plan, held_out_scores(compared.table)
     found = {
         "name": compared.folder.resolve().name,
         "folder": str(compared.folder.resolve()),
@@ -66,13 +61,13 @@ def study_data(compared: Compared) -> dict[str, Any]:
                 "output": output,
                 "measure": measure,
                 "variant": variant,
-                **_interval(list(own.values())),
+                **over_seeds(list(own.values())),
                 "seeds": sorted(own.items()),
             }
             for (output, measure, variant), own in scores.items()
         ],
         "trivial": _trivial(compared.runs),
-        "delta_m": _delta_m(plan, scores),
+        "delta_m": {variant: asdict(own) for variant, own in compared.delta_m.items()},
         "curves": _curves(compared, scores),
         "method": method(compared),
         "commands": _commands(plan),
@@ -89,23 +84,6 @@ def _run(run: DoneRun, folder: Path) -> dict[str, Any]:
     return {**own, "link": quote(f"{RUNS}/{planned.name}/{page}"), "problem": run.problem}
 
 
-def _scores(table: pl.DataFrame) -> Scores:
-    found: Scores = {}
-    for row in table.iter_rows(named=True):
-        if row["part"] == "test" and row["value"] is not None:
-            found.setdefault((row["output"], row["measure"], row["variant"]), {})[row["seed"]] = row["value"]
-    return found
-
-
-def _interval(values: Sequence[float]) -> dict[str, float | None]:
-    """Return a mean and its interval; what cannot be said is None."""
-    known = [value for value in values if math.isfinite(value)]
-    if len(known) < len(values) or len(known) < 2:
-        return {"mean": sum(known) / len(known) if len(known) == len(values) else None, "low": None, "high": None}
-    own = mean_interval(known)
-    return {"mean": own.mean, "low": own.low, "high": own.high}
-
-
 def _trivial(runs: Sequence[DoneRun]) -> dict[str, dict[str, float | None]]:
     """Return what the prediction that learned nothing scores: the same in every run, but for losses."""
     found: dict[str, dict[str, float | None]] = {}
@@ -115,26 +93,6 @@ def _trivial(runs: Sequence[DoneRun]) -> dict[str, dict[str, float | None]]:
             test = read_run_json(run.folder)["test"]
             for output in missing:
                 found[output] = {measure: own["baseline"] for measure, own in test[output].items()}
-    return found
-
-
-def _delta_m(plan: Plan, scores: Scores) -> dict[str, dict[str, float | None]]:
-    """Return the mean relative gain over the outputs, of the seeds that have all of them."""
-    judged = {output: measure_of(plan, output) for output in plan.settings["outputs"]}
-    higher = [measure == "accuracy" for measure in judged.values()]
-    found = {}
-    for variant in plan.settings["variants"]:
-        own, base = (
-            [scores.get((output, measure, name), {}) for output, measure in judged.items()]
-            for name in (variant, SEPARATE)
-        )
-        seeds = sorted(set.intersection(*(set(values) for values in (*own, *base))))
-        baselines = {seed: [values[seed] for values in base] for seed in seeds}
-        if variant == SEPARATE or len(seeds) < 2 or any(0 in values for values in baselines.values()):
-            continue
-        found[variant] = _interval(
-            [delta_m([values[seed] for values in own], baselines[seed], higher) for seed in seeds]
-        )
     return found
 
 
