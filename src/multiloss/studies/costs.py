@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,8 @@ from multiloss.training.trainer import Trainer
 ROUNDS = 9
 BATCH = 1000
 HARMLESS = 1e-9  # a learning rate under which nothing diverges; it takes the same time as any other
-SECONDS = 0.02  # what takes less is repeated for as long
+SECONDS = 0.02  # a prediction that takes less is repeated for as long
+TRAINING_SECONDS = 0.5  # epochs that take less are measured several at once, as a fit begins only once
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,11 @@ def measure_costs(
     """
     with use_threads(1):
         contenders = {name: _Contender([model.config for model in models]) for name, models in variants.items()}
-        for contender in contenders.values():
-            contender.epoch()  # what is done once only
-        epochs = _in_turns(contenders, _Contender.epoch, rounds)  # [rounds, models]
+        first = [sum(contender.train(1)) for contender in contenders.values()]  # and what is done once only
+        at_once = min(
+            math.ceil(TRAINING_SECONDS / min(first)), *(contender.budget for contender in contenders.values())
+        )
+        epochs = _in_turns(contenders, lambda c: c.train(at_once), rounds)  # [rounds, models]
         times = {
             "epoch": {name: own.sum(1) for name, own in epochs.items()},
             "train": {name: own @ [model.epochs for model in variants[name]] for name, own in epochs.items()},
@@ -138,6 +142,7 @@ class _Contender:
         self.trainers: list[Trainer] = []
         self.tables: list[dict[str, EncodedTable]] = []
         self.batch_sizes: list[int] = []
+        self.budget = min(config.training.epochs for config in configs)
         for config in configs:
             with tempfile.TemporaryDirectory() as folder:
                 experiment = prepare(config, Path(folder) / "run", progress=False)
@@ -148,8 +153,8 @@ class _Contender:
             self.tables.append(experiment.parts)
             self.batch_sizes.append(training.batch_size)
 
-    def epoch(self) -> list[float]:
-        """Train every model for one epoch, and return the seconds of each."""
+    def train(self, epochs: int) -> list[float]:
+        """Train every model for some epochs, and return the seconds that one took of each."""
         seconds = []
         for rows, trainer, parts in zip(self.batch_sizes, self.trainers, self.tables, strict=True):
             train, held = parts["train"], parts.get("validation")
@@ -158,9 +163,10 @@ class _Contender:
                 (train.inputs, train.targets),
                 validation=None if held is None else (held.inputs, held.targets),
                 batch_size=rows,
+                epochs=epochs,
                 sample_weight=train.sample_weight or None,
             )
-            seconds.append(time.perf_counter() - began)
+            seconds.append((time.perf_counter() - began) / epochs)
         return seconds
 
     def predict(self, rows: int) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
 _listening: list[Callable[[int], None]] = []
 """Who is told of a signal; inner blocks stand last."""
 
