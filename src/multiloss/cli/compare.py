@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from multiloss.studies.compared import Compared
+    from multiloss.studies.progress import StudyProgress
 
 
 def compare(
@@ -44,6 +45,7 @@ def compare(
     from multiloss.studies.table import write_csv
 
     config = load_config(source, overrides or ())
+    _refuse_written(apply, csv)
     names = (Path("studies") / f"{Path(config.table).stem}-{n}" for n in itertools.count(1))
     folder = out or next(path for path in names if not path.exists())
     print(f"study: {folder}; where it is interrupted, the same command with --out {folder} goes on", file=sys.stderr)
@@ -66,6 +68,19 @@ def compare(
             say(f"written: {apply / name}; train it with: multiloss fit {apply / name}")
 
 
+def _refuse_written(apply: Path | None, csv: Path | None) -> None:
+    """Refuse, before hours of training, to write over what is there."""
+    from multiloss.core.errors import ConfigError
+
+    problems = []
+    if apply is not None and apply.exists() and not (apply.is_dir() and not any(apply.iterdir())):
+        problems.append(f"--apply {apply}: expected a new or an empty folder, found something in it. Name another")
+    if csv is not None and csv.exists():
+        problems.append(f"--csv {csv}: expected a new file, found one that exists. Name another")
+    if problems:
+        raise ConfigError(problems, "command line")
+
+
 def _losses(given: list[str]) -> dict[str, list[str]]:
     from multiloss.config.load import listed_names
     from multiloss.core.errors import ConfigError
@@ -86,7 +101,7 @@ def _progress() -> Any:
     @contextmanager
     def shown() -> Any:
         if not sys.stderr.isatty():
-            yield _plain
+            yield _plain()
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -103,8 +118,17 @@ def _progress() -> Any:
     return shown()
 
 
-def _plain(done: int, total: int, running: tuple[str, ...], left: float | None) -> None:
-    print(f"{done}/{total} runs  {_state(running, left)}", file=sys.stderr, flush=True)
+def _plain() -> StudyProgress:
+    """Return what prints a line whenever other runs are under way."""
+    before: tuple[str, ...] = ()
+
+    def tell(done: int, total: int, running: tuple[str, ...], left: float | None) -> None:
+        nonlocal before
+        if running and running != before:
+            print(f"{done}/{total} runs  {_state(running, left)}".rstrip(), file=sys.stderr, flush=True)
+        before = running
+
+    return tell
 
 
 def _state(running: tuple[str, ...], left: float | None) -> str:

@@ -62,6 +62,8 @@ def compare(
     own = config if isinstance(config, Config) else load_config(Path(config))
     plan = compare_plan(own, seeds=seeds, balancing=balancing, losses=losses)
     runs = run_plan(plan, out, workers=workers, progress=progress)
+    if progress is not None and not (Path(out) / COSTS).exists():
+        progress(len(runs), len(runs), ("measuring what the models cost",), None)
     found = conclude(plan, runs, Path(out))
     write_study_report(study_data(found), Path(out) / REPORT)
     return found
