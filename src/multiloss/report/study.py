@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from multiloss.report.labels import clean
 from multiloss.report.page import write_page
 from multiloss.report.study_sections import study_sections
 from multiloss.report.view import plain
@@ -21,7 +22,7 @@ def build_study_view(study: Mapping[str, Any], base: str = "") -> dict[str, Any]
     Returns:
         `title` and `sections`, as `multiloss.report.view.build_view` has them; names are escaped in all of it.
     """
-    title = f"multiloss compare · {study['name']}"
+    title = clean(f"multiloss compare · {study['name']}")
     return {"title": title, "sections": [plain(section, title) for section in study_sections(study, base)]}
 
 
