@@ -97,7 +97,7 @@ def test_too_few_rows_are_named_where_no_number_of_seeds_would_do() -> None:
     own = mae(0.2, -1.77, 2.17, 0.8, (0.0, 0.2, 0.0))
     sentence = judge({"shared": {"y": own}}).outputs[0].sentence
     assert "no number of seeds would tell a difference of 1 %, the rows are too few" in sentence
-    assert "about 1540 held-out rows in place of 400 would" in sentence
+    assert "about 1,540 held-out rows in place of 400 would" in sentence
 
 
 def test_both_may_be_too_few() -> None:
@@ -211,7 +211,7 @@ def test_the_validation_rows_choose() -> None:
     test, validation = {"shared": {"a": HELPS}}, {"shared": {"a": HURTS}}
     verdict = judge(test, validation=validation)
     assert verdict.recommended == "separate" and verdict.outputs[0].claim == "better"
-    assert verdict.why == "shared is worse than separate on a and better on no output (chosen on the validation rows)"
+    assert verdict.why == "on the validation rows shared is worse than separate on a and better on no output"
     assert "held-out rows" in judge(test).why
 
 

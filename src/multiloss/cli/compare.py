@@ -149,9 +149,10 @@ def _show(found: Compared) -> None:
     from statistics import fmean
 
     from multiloss.cli.show import print_table, say
+    from multiloss.core.records import tenths
     from multiloss.studies.page import REPORT
     from multiloss.studies.scores import held_out_scores
-    from multiloss.studies.sentences import number, spoken_interval
+    from multiloss.studies.sentences import spoken_interval
     from multiloss.studies.variants import SEPARATE
 
     say(found.verdict.overall)
@@ -166,7 +167,7 @@ def _show(found: Compared) -> None:
             own.metric,
             f"{means[own.output, own.metric, own.variant]:.4g}",
             f"{means[own.output, own.metric, SEPARATE]:.4g}",
-            f"{number(own.gain.mean)} {own.unit}".rstrip(),
+            f"{tenths(own.gain.mean)} {own.unit}".rstrip(),
             spoken_interval(own.gain),
             f"{own.adjusted_p:.2g}",
             marks[own.claim],
@@ -176,7 +177,7 @@ def _show(found: Compared) -> None:
     columns = ["output", "variant", "metric", "score", "separate", "gain", "95 % interval", "p (Holm)", ""]
     print_table(columns, rows, right=columns[3:8])
     for variant, delta_m in found.delta_m.items():
-        mean, *ends = (number(100 * value) for value in (delta_m.mean, delta_m.low, delta_m.high))
+        mean, *ends = (tenths(100 * value) for value in (delta_m.mean, delta_m.low, delta_m.high))
         say(f"Δm, the mean gain of the outputs, {variant}: {mean} % ({' to '.join(ends)})")
     say()
     for own in found.verdict.outputs:

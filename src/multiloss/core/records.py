@@ -204,3 +204,13 @@ def digits(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 or not math.isfinite(value) else f"{value:.3e}"
+
+
+def tenths(value: float) -> str:
+    """Return a gain as people read it: one decimal, or two digits where that would hide it.
+
+    Examples:
+        >>> tenths(4.06), tenths(-1.1), tenths(0.096), tenths(0.0), tenths(0.0123)
+        ('4.1', '-1.1', '0.1', '0.0', '0.012')
+    """
+    return f"{value:.1f}" if value == 0 or abs(value) >= 0.05 else f"{value:.2g}"

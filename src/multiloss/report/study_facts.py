@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from multiloss.core.records import digits
+from multiloss.core.records import digits, tenths
 from multiloss.report.figure_outputs import MOST_PANELS
 from multiloss.report.labels import listed
 from multiloss.report.parts import Key, Link, Option
@@ -92,16 +92,6 @@ def _told(run: Mapping[str, Any]) -> str:
     return f"run {run['name']}" + (", which diverged" if run["problem"] is not None else "")
 
 
-def short_number(value: float) -> str:
-    """Return a number of a gain: one decimal, or two digits where that would hide it.
-
-    Examples:
-        >>> short_number(4.06), short_number(-0.00071), short_number(0.0)
-        ('4.1', '-0.00071', '0.0')
-    """
-    return f"{value:.1f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2g}"
-
-
 def ends_of(own: Mapping[str, Any]) -> str:
     """Return the ends of an interval of a gain.
 
@@ -111,7 +101,7 @@ def ends_of(own: Mapping[str, Any]) -> str:
     """
     if own["low"] is None or own["high"] is None:
         return "no interval"
-    return f"{short_number(own['low'])} to {short_number(own['high'])}"
+    return f"{tenths(own['low'])} to {tenths(own['high'])}"
 
 
 def score(own: Mapping[str, Any] | None) -> str:
@@ -141,4 +131,4 @@ def signed(value: float | None, unit: str) -> str:
     """
     if value is None:
         return "-"
-    return f"{'+' if value >= 0 else ''}{short_number(value)} {unit}".rstrip()
+    return f"{'+' if value >= 0 else ''}{tenths(value)} {unit}".rstrip()

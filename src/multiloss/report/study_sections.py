@@ -119,10 +119,10 @@ def _scores_table(facts: Facts, output: str) -> Table:
     rows: list[list[Cell]] = []
     for variant in facts.variants:
         found = [facts.scored(output, measure, variant) for measure in measures]
-        rows.append([variant, *map(score, found), facts.links(variant, output)])
+        rows.append([variant, *map(score, found)])
     trivial = facts.study["trivial"].get(output, {})
-    rows.append(["trivial prediction", *(digits(trivial.get(measure)) for measure in measures), "-"])
-    columns = ["variant", *measures, "runs"]
+    rows.append(["trivial prediction", *(digits(trivial.get(measure)) for measure in measures)])
+    columns = ["variant", *measures]
     return Table(f"{output}: every metric on the test rows", columns, rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from multiloss.core.records import tenths
 from multiloss.studies.comparison import Comparison, CostRatios, FlowFacts, Judged, Judgements, named
 from multiloss.studies.statistics import Interval
 from multiloss.studies.variants import NARROW, SHARED
@@ -23,16 +24,6 @@ MOST_NAMED = 4
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
-def number(value: float) -> str:
-    """Return a number of a sentence: one decimal, or two digits where that would hide it.
-
-    Examples:
-        >>> number(4.06), number(-1.1), number(0.0), number(0.0123)
-        ('4.1', '-1.1', '0.0', '0.012')
-    """
-    return f"{value:.1f}" if value == 0 or abs(value) >= 0.1 else f"{value:.2g}"
-
-
 def spoken_interval(found: Interval) -> str:
     """Return the ends of an interval.
 
@@ -40,7 +31,7 @@ def spoken_interval(found: Interval) -> str:
         >>> spoken_interval(Interval(4.1, 2.9, 5.4))
         '2.9 to 5.4'
     """
-    return f"{number(found.low)} to {number(found.high)}"
+    return f"{tenths(found.low)} to {tenths(found.high)}"
 
 
 def turned(found: Interval) -> Interval:
@@ -58,12 +49,12 @@ def output_sentence(variant: str, output: str, judged: Judgements, flow: FlowFac
     own = judged[variant][output]
     comparison, gain = own.comparison, own.comparison.gain
     if own.claim == "better":
-        size = with_unit(number(gain.mean), comparison)
+        size = with_unit(tenths(gain.mean), comparison)
         text = f"{_subject(variant)} helps {output} by {size} in {comparison.metric} ({spoken_interval(gain)})"
         return text + (size_clause(output, judged) if variant == SHARED else "")
     if own.claim == "worse":
         loss = turned(gain)
-        size = with_unit(number(loss.mean), comparison)
+        size = with_unit(tenths(loss.mean), comparison)
         text = f"{output} is worse {_how(variant)}: by {size} in {comparison.metric} ({spoken_interval(loss)})"
         return text + (_transfer(output, judged, flow) if variant == SHARED else "")
     ends = with_unit(spoken_interval(gain), comparison)
@@ -105,13 +96,13 @@ def _more(comparison: Comparison) -> str:
         seeds, rows = shown.seeds_for(aim), shown.rows_for(aim)
     else:
         size, seeds, rows = "a difference of this size", shown.needed, shown.needed_rows
-    more_rows = "" if rows is None else f"about {rows} held-out rows in place of {shown.rows}"
+    more_rows = "" if rows is None else f"about {rows:,} held-out rows in place of {shown.rows:,}"
     if seeds is None:
         if not more_rows:
             return f"; {size} would need both more seeds and more held-out rows"
         return f"; no number of seeds would tell {size}, the rows are too few: {more_rows} would"
     also = f", or {more_rows}" if seeds > MANY_SEEDS and more_rows else ""
-    return f"; {seeds} seeds{also} would tell {size}"
+    return f"; {seeds:,} seeds{also} would tell {size}"
 
 
 def size_clause(output: str, judged: Judgements) -> str:
@@ -119,7 +110,7 @@ def size_clause(output: str, judged: Judgements) -> str:
     shared, narrow = judged[SHARED][output], judged.get(NARROW, {}).get(output)
     if narrow is None or shared.claim == "no difference" or narrow.claim != shared.claim:
         return ""
-    size = with_unit(number(abs(narrow.comparison.gain.mean)), narrow.comparison)
+    size = with_unit(tenths(abs(narrow.comparison.gain.mean)), narrow.comparison)
     does = "gain" if shared.claim == "better" else "lose"
     text = f"; separate networks so narrow that together they are as small {does} {size} too: "
     return text + ("it is the size, not the sharing" if by_size(output, judged) else "part of it is the size")
@@ -175,10 +166,10 @@ def _each(shared: Mapping[str, Judged]) -> str:
     for output, own in shared.items():
         comparison, gain = own.comparison, own.comparison.gain
         if own.claim == "better":
-            said.append(f"helps {output} by {with_unit(number(gain.mean), comparison)} ({spoken_interval(gain)})")
+            said.append(f"helps {output} by {with_unit(tenths(gain.mean), comparison)} ({spoken_interval(gain)})")
         elif own.claim == "worse":
             loss = turned(gain)
-            said.append(f"makes {output} worse by {with_unit(number(loss.mean), comparison)} ({spoken_interval(loss)})")
+            said.append(f"makes {output} worse by {with_unit(tenths(loss.mean), comparison)} ({spoken_interval(loss)})")
         else:
             ends = with_unit(spoken_interval(gain), comparison)
             said.append(f"makes no difference that {comparison.shown.seeds} seeds can show on {output} ({ends})")

@@ -137,10 +137,9 @@ def judge(
         _output(variant, output, judged, (flow or {}).get(output)) for variant in judged for output in judged[variant]
     )
     chosen_by = judged if validation is None else claims(validation)
-    recommended, why = _recommend(chosen_by, diverged or {})
-    rows = "held-out rows, which then flatter it" if validation is None else "validation rows"
-    overall = overall_sentence(judged, costs, diverged or {})
-    return StudyVerdict(overall, outputs, recommended, f"{why} (chosen on the {rows})")
+    rows = "held-out rows, which then flatter it," if validation is None else "validation rows"
+    recommended, why = _recommend(chosen_by, diverged or {}, rows)
+    return StudyVerdict(overall_sentence(judged, costs, diverged or {}), outputs, recommended, why)
 
 
 def _output(variant: str, output: str, judged: Judgements, flow: FlowFacts | None) -> OutputVerdict:
@@ -158,7 +157,7 @@ def _output(variant: str, output: str, judged: Judgements, flow: FlowFacts | Non
     )
 
 
-def _recommend(judged: Judgements, diverged: Mapping[str, tuple[int, int]]) -> tuple[str, str]:
+def _recommend(judged: Judgements, diverged: Mapping[str, tuple[int, int]], rows: str) -> tuple[str, str]:
     """Return the variant that rule 6 takes, and why."""
 
     def unsafe(variant: str) -> bool:
@@ -180,10 +179,10 @@ def _recommend(judged: Judgements, diverged: Mapping[str, tuple[int, int]]) -> t
     if unsafe(best) and not unsafe(SEPARATE):
         return SEPARATE, f"{best} diverged in {diverged[best][0]} of {diverged[best][1]} runs, separate in none"
     if worse and not better:
-        return SEPARATE, f"{best} is worse than separate on {listed(worse)} and better on no output"
+        return SEPARATE, f"on the {rows} {best} is worse than separate on {listed(worse)} and better on no output"
     if worse:
-        gains = f"{best} is better than separate on {listed(better)} and worse on {listed(worse)}"
+        gains = f"on the {rows} {best} is better than separate on {listed(better)} and worse on {listed(worse)}"
         return best, f"{gains}: if these matter more, take separate"
     if not better:
-        return best, f"{best} is one model for all outputs, and no difference from separate shows on any"
-    return best, f"{best} is better than separate on {listed(better)} and worse on no output"
+        return best, f"{best} is one model for all outputs, and on the {rows} no difference from separate shows on any"
+    return best, f"on the {rows} {best} is better than separate on {listed(better)} and worse on no output"
