@@ -70,11 +70,11 @@ def test_the_verdict_comes_first_and_every_comparison_after_it(outcome: Outcome,
     assert [tuple(line.split()[:3]) for line in table[1 : 1 + len(whose)]] == whose
     variants = ("shared", "separate-narrow", "log_sum", "price=mae", "price=mse")
     assert {variant for _, variant, _ in whose} == set(variants)
-    mean_gains = [line.removeprefix("Δm, the mean gain of the outputs, ") for line in table[1 + len(whose) :]]
+    mean_gains = [line.removeprefix("Δm, the mean relative gain of the outputs, ") for line in table[1 + len(whose) :]]
     assert [line.split(":")[0] for line in mean_gains] == list(variants)
     for own in verdict["outputs"]:
         assert f"- {own['sentence']}" in lines
-    assert f"recommended: {verdict['recommended']}: {verdict['why']}" in lines
+    assert f"recommended: {verdict['recommended']}, because {verdict['why']}" in lines
 
 
 def test_scores_are_means_over_seeds(outcome: Outcome, study: Path) -> None:
@@ -85,7 +85,7 @@ def test_scores_are_means_over_seeds(outcome: Outcome, study: Path) -> None:
 
 
 def test_costs_stand_beside_each_other(outcome: Outcome, study: Path) -> None:
-    costs = json.loads((study / "costs.json").read_text())
+    costs = json.loads((study / "costs.json").read_text())["costs"]
     lines = outcome.out.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("cost (x separate)"))
     assert lines[at].split()[3:] == list(costs) and lines[at + 1].split()[1:3] == ["1", "2"]

@@ -27,6 +27,7 @@ def study(price: str = "price", kind: str = "kind") -> dict[str, Any]:
             "trunk": {"shared": [32], "separate": [32], "separate-narrow": [20]},
             "parameters": {"shared": 1000, "separate": 1600, "separate-narrow": 1000},
             "notes": ["no training row has labels of both"],
+            "asked": {"balancing": [], "losses": {}, "seed": 0, "threads": "auto"},
         },
         "measures": {price: "mae", kind: "accuracy"},
         "verdict": {
@@ -37,6 +38,7 @@ def study(price: str = "price", kind: str = "kind") -> dict[str, Any]:
                 _verdict(price, "separate-narrow", "no difference", "narrowing makes no difference", (1, -1, 3), "%"),
             ],
             "recommended": "shared",
+            "uncompared": ["kind is not compared (pcgrad): fewer than two seeds"],
             "why": f"shared is better than separate on {price} and worse on {kind}",
         },
         "costs": {
@@ -88,7 +90,15 @@ def _cost(models: int, parameters: int, seconds: float, ratio: tuple[float, floa
     own = dict(zip(("value", "low", "high"), map(float, ratio), strict=True))
     times = {f"{kind}_seconds": time for kind in ("train", "epoch", "row", "batch")}
     ratios = {f"{kind}_ratio": own for kind in ("train", "epoch", "row", "batch")}
-    return {"models": models, "parameters": parameters, "multiply_adds": 900.0, "memory": 500_000, **times, **ratios}
+    return {
+        "models": models,
+        "parameters": parameters,
+        "multiply_adds": 900.0,
+        "row_memory": 9000,
+        "batch_memory": 500_000,
+        **times,
+        **ratios,
+    }
 
 
 def _mean(values: list[float]) -> dict[str, Any]:

@@ -59,10 +59,10 @@ def test_the_forest_has_a_line_at_nothing_and_each_variant_where_its_gain_is() -
 
 def test_costs_are_ratios_to_the_separate_models() -> None:
     data = study()
-    _, epoch, _, _, parameters, _, memory = (amount(data["costs"], "shared", kind) for kind in KINDS)
+    _, epoch, _, _, parameters, _, row_memory, memory = (amount(data["costs"], "shared", kind) for kind in KINDS)
     assert (epoch.text, epoch.ratio) == ("50.0 ms", {"mean": 0.5, "low": 0.45, "high": 0.55})
     assert (parameters.text, parameters.ratio["mean"]) == ("1,000", 1000 / 1600)
-    assert memory.text == "0.50 MB"
+    assert (row_memory.text, memory.text) == ("9.0 kB", "0.50 MB")
     panels = figure(data, "costs", "costs-figure")["panels"]
     assert [panel["title"] for panel in panels] == [kind.name for kind in KINDS]
     assert panels[0]["data"][0]["x"] == [0.5, 1.0, 0.8]

@@ -13,16 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
-from study_tables import history, make_config, result, write_table
+from study_tables import frame, history, make_config, result, write_table
 
 from multiloss.cli.main import run as command_line
+from multiloss.config.build import prepare
 from multiloss.core.errors import ConfigError, RunError
 from multiloss.studies import one_run, runner, study_folder
 from multiloss.studies.plan import Plan, PlannedRun
-from multiloss.studies.rows import read_rows
+from multiloss.studies.rows import read_rows, write_rows
 from multiloss.studies.runner import DoneRun, read_study, run_plan
+from multiloss.studies.table import tidy
 from multiloss.studies.variants import compare_plan
 from multiloss.training import checkpoint
 from multiloss.training.fit import Fit, checkpoint_path
@@ -215,8 +219,62 @@ def test_a_run_that_diverges_is_reported_and_not_tried_again(
             patch.setattr(runner, "train_run", never)
             assert run_plan(mixed, folder) == [diverged, fine]
     (diverged.folder / "problem.json").write_text("{}")
-    with pytest.raises(RunError, match=r"problem.json is damaged .* the run is tried again"):
+    with pytest.raises(RunError, match=r"problem.json is damaged .* and the study trains this run again"):
         run_plan(mixed, folder)
+
+
+@pytest.fixture(scope="module")
+def wild(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, int]:
+    """A study of a price and a number of visits, and a test row of it whose input is out of all bounds."""
+    folder = tmp_path_factory.mktemp("wild")
+    draw = np.random.default_rng(2)
+    size = draw.uniform(0, 10, 100)
+    values = {"size": size, "price": 3 * size + draw.normal(size=100), "visits": draw.poisson(size / 2)}
+    table, outputs = pl.DataFrame(values), {"price": {}, "visits": {"kind": "count"}}
+    config = make_config(write_table(folder, table), "training.epochs=8", outputs=outputs)
+    row = int(prepare(config, folder / "none", progress=False).rows["test"][4])
+    size[row] = 1e6
+    write_table(folder, table.with_columns(size=size))
+    names = ("shared/seed-0", "separate/visits/seed-0", "separate/price/seed-0")
+    return part_of(compare_plan(config, seeds=2), *names), row
+
+
+def test_a_run_whose_held_out_scores_are_not_finite_is_reported_and_the_study_goes_on(
+    wild: tuple[Plan, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, row = wild
+    runs = {run.planned.name: run for run in run_plan(plan, tmp_path / "study")}
+    for name in ("shared/seed-0", "separate/visits/seed-0"):
+        problem = runs[name].problem
+        assert problem is not None
+        assert problem.startswith(
+            f"the held-out scores of visits are not finite in 1 of 15 test rows, row {row + 1} of the table."
+        )
+        assert json.loads((runs[name].folder / "problem.json").read_text())["error"] == "NonFiniteError"
+        assert len(history(runs[name].folder)) == 8
+        assert not (runs[name].folder / "rows.safetensors").exists()
+    assert runs["separate/price/seed-0"].problem is None
+    monkeypatch.setattr(runner, "train_run", never)
+    assert run_plan(plan, tmp_path / "study") == list(runs.values())
+
+
+def test_the_groups_of_rows_stand_beside_their_scores(tmp_path: Path) -> None:
+    block = pl.Series("block", [f"b{row // 3}" for row in range(96)])
+    table = write_table(tmp_path, frame().with_columns(block))
+    config = make_config(table, "training.epochs=1", split={"method": "group", "column": "block"})
+    runs = run_plan(part_of(compare_plan(config, seeds=2), *CHOSEN[:2]), tmp_path / "study")
+    parts = prepare(runs[0].planned.config, tmp_path / "none", progress=False).rows
+    for run in runs:
+        rows = read_rows(run.folder)
+        for part in ("validation", "test"):
+            found = rows[f"{part}/group"]
+            assert found.dtype == torch.float64 and len(found) == len(rows[f"{part}/price/mae"])
+            names = block[parts[part].tolist()].to_list()
+            assert len(set(names)) > 2
+            for i, name in enumerate(names):
+                assert (found == found[i]).tolist() == [other == name for other in names]
+        assert not set(rows["validation/group"].tolist()) & set(rows["test/group"].tolist())
+    assert not [measure for measure in tidy(runs)["measure"] if "group" in measure]
 
 
 def test_a_folder_of_something_else_is_refused_and_left_as_it_is(copy: Path, plan: Plan, tmp_path: Path) -> None:
@@ -239,6 +297,38 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_is(copy: Path, pla
         run_plan(plan, tmp_path / "full/notes.txt")
     with pytest.raises(RunError, match=r"is no study: it has no study.json"):
         read_study(tmp_path / "full")
+
+
+def test_a_study_may_grow_and_is_then_as_if_trained_at_once(
+    plan: Plan, study: list[DoneRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = part_of(replace(plan, settings={**plan.settings, "seeds": 1}), *CHOSEN[:2])
+    run_plan(begun, tmp_path / "study")
+    trained: list[str] = []
+
+    def train(run: PlannedRun, folder: Path) -> bool:
+        trained.append(run.name)
+        return one_run.train_run(run, folder)
+
+    monkeypatch.setattr(runner, "train_run", train)
+    same(run_plan(plan, tmp_path / "study"), study)
+    assert trained == [CHOSEN[2]]
+    assert (tmp_path / "study/study.json").read_bytes() == (study[0].folder.parents[2] / "study.json").read_bytes()
+    with pytest.raises(RunError, match=r"another plan \(settings.seeds: 2 there, 1 here; 1 run is in one"):
+        run_plan(begun, tmp_path / "study")  # it does not shrink
+
+
+def test_a_study_does_not_grow_on_another_table_nor_with_another_run_of_a_name(copy: Path, plan: Plan) -> None:
+    before = (copy / "study.json").read_bytes()
+    for names in (CHOSEN, (*CHOSEN, "shared/seed-1")):
+        runs = (*plan.runs, replace(plan.runs[0], name="shared/seed-1", seed=1))[: len(names)]
+        other = replace(plan, runs=runs, settings={**plan.settings, "table_digest": "0" * 16})
+        with pytest.raises(RunError, match=r"the table .*homes.csv has changed since the study was begun"):
+            run_plan(other, copy)
+    changed = longer(part_of(plan, CHOSEN[0]), lr=0.5).runs
+    with pytest.raises(RunError, match=r"another plan \(runs.shared/seed-0.config.training.lr: 0.01 there, 0.5 here\)"):
+        run_plan(replace(plan, runs=(*changed, *plan.runs[1:])), copy)
+    assert (copy / "study.json").read_bytes() == before
 
 
 def test_a_study_that_cannot_be_read_is_refused(copy: Path, plan: Plan) -> None:
@@ -296,6 +386,103 @@ def test_warnings_of_the_table_are_said_once(
     monkeypatch.setattr(runner, "train_run", train)
     run_plan(part_of(longer(plan, epochs=1), *CHOSEN[1:]), tmp_path / "study")
     assert caplog.messages.count("output 'price': rare") == 1
+
+
+# ------------------------------------------------------------------ damage
+
+
+def spoil(folder: Path, name: str, how: str) -> None:
+    path = folder / name
+    if how == "missing":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        path.write_text(f"{how}\n")
+
+
+def without_one_score(folder: Path) -> None:
+    rows = read_rows(folder)
+    del rows["test/price/mae"]
+    write_rows(folder, rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("run.json", "cut"),
+        ("run.json", '{"version": 1, "finished": true}'),
+        ("history.jsonl", "garbage"),
+        ("history.jsonl", "missing"),
+        ("history.jsonl", '{"loss": 1.0}'),
+        ("ledger.jsonl", '{"epoch": 1}'),
+        ("gradients.jsonl", '{"step": 1}'),
+        ("rows.safetensors", "cut"),
+        ("rows.safetensors", "one score less"),
+    ],
+)
+def test_a_damaged_run_that_was_done_is_named_and_trained_again_once_deleted(
+    copy: Path, plan: Plan, study: list[DoneRun], name: str, how: str
+) -> None:
+    folder = copy / "runs" / CHOSEN[0]
+    if how == "one score less":
+        without_one_score(folder)
+    else:
+        spoil(folder, name, how)
+    for read in (lambda: read_study(copy), lambda: run_plan(plan, copy)):
+        with pytest.raises(RunError) as raised:
+            read()
+        said = str(raised.value)
+        assert str(folder / name) in said
+        assert said.endswith(f"Delete the folder {folder}, and the study trains this run again")
+    shutil.rmtree(folder)
+    same(run_plan(plan, copy), study)
+
+
+@pytest.fixture(scope="module")
+def begun(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that a signal stopped in the last epoch of its first run."""
+    folder = tmp_path_factory.mktemp("begun") / "study"
+    train_step, steps = Fit._train_step, 0
+
+    def stopping(fit: Fit, batch: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+        train_step(fit, batch)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RunError, match="interrupted"):
+        patch.setattr(Fit, "_train_step", stopping)
+        run_plan(plan, folder)
+    assert len(history(folder / "runs" / CHOSEN[0])) == 2
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("run.json", "missing"),
+        ("run.json", "cut"),
+        ("history.jsonl", "garbage"),
+        ("history.jsonl", "missing"),
+        ("ledger.jsonl", "missing"),
+        ("checkpoint/last.safetensors", "cut"),
+    ],
+)
+def test_a_damaged_run_that_was_begun_is_named_and_trained_again_once_deleted(
+    begun: Path, plan: Plan, study: list[DoneRun], tmp_path: Path, name: str, how: str
+) -> None:
+    copied = shutil.copytree(begun, tmp_path / "study")
+    folder = copied / "runs" / CHOSEN[0]
+    spoil(folder, name, how)
+    with pytest.raises(RunError) as raised:
+        run_plan(plan, copied)
+    said = str(raised.value)
+    assert str(folder / name) in said
+    assert said.endswith(f"Delete the folder {folder}, and the study trains this run again")
+    shutil.rmtree(folder)
+    same(run_plan(plan, copied), study)
 
 
 # ------------------------------------------------------------------ processes

@@ -14,16 +14,14 @@ from study_tables import make_config, write_table
 from multiloss.config.load import load_config
 from multiloss.core.run_files import read_lines
 from multiloss.report.study import write_study_report
+from multiloss.report.study_sections import _meaning
+from multiloss.studies.compare import COSTS, conclude
 from multiloss.studies.compared import Compared
 from multiloss.studies.costs import Cost, Measured
-from multiloss.studies.evidence import compare_variants, diverged, flow_facts
 from multiloss.studies.one_run import PROBLEM
 from multiloss.studies.page import study_data
 from multiloss.studies.runner import read_study, run_plan
-from multiloss.studies.scores import delta_m_over_seeds, held_out_scores
-from multiloss.studies.table import tidy
 from multiloss.studies.variants import compare_plan
-from multiloss.studies.verdict import judge
 
 ASKED: dict[str, Any] = {"seeds": 2, "balancing": ["log_sum"], "losses": {"price": ["mae"]}}
 
@@ -32,12 +30,10 @@ def concluded(folder: Path) -> Compared:
     """What a study comes to, with costs that nobody measured."""
     plan, runs = read_study(folder)
     time = Measured(1.0, 0.9, 1.1)
-    cost = Cost(1, 10, 8.0, time, time, time, time, 100, time, time, time, time)
-    costs = {"shared": cost, "separate": cost}
-    lost = diverged(runs)
-    verdict = judge(compare_variants(plan, runs, "test"), flow=flow_facts(runs), diverged=lost)
-    table = tidy(runs)
-    return Compared(folder, plan, runs, costs, verdict, delta_m_over_seeds(plan, held_out_scores(table)), table)
+    cost = Cost(1, 10, 8.0, time, time, time, time, 100, 200, time, time, time, time).to_dict()
+    costs = dict.fromkeys(plan.settings["variants"], cost)
+    (folder / COSTS).write_text(json.dumps({"plan": plan.digest(), "costs": costs}))
+    return conclude(plan, runs, folder)
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +67,15 @@ def test_scores_are_those_of_the_runs(data: dict[str, Any], folder: Path) -> Non
 
 
 def test_delta_m_is_the_mean_of_the_relative_gains(data: dict[str, Any]) -> None:
-    def of(output: str, measure: str, variant: str) -> list[float]:
+    def mean(output: str, measure: str, variant: str) -> float:
         keys = (output, measure, variant)
         found = next(s for s in data["scores"] if (s["output"], s["measure"], s["variant"]) == keys)
-        return [value for _, value in found["seeds"]]
+        values: list[float] = [value for _, value in found["seeds"]]
+        return statistics.mean(values)
 
-    price = [1 - a / b for a, b in zip(of("price", "mae", "log_sum"), of("price", "mae", "separate"), strict=True)]
-    kind = [
-        a / b - 1 for a, b in zip(of("kind", "accuracy", "log_sum"), of("kind", "accuracy", "separate"), strict=True)
-    ]
-    assert data["delta_m"]["log_sum"]["mean"] == pytest.approx(statistics.mean(price + kind))
+    price = 1 - mean("price", "mae", "log_sum") / mean("price", "mae", "separate")
+    kind = mean("kind", "accuracy", "log_sum") / mean("kind", "accuracy", "separate") - 1
+    assert data["delta_m"]["log_sum"]["mean"] == pytest.approx((price + kind) / 2)
     assert "separate" not in data["delta_m"]
 
 
@@ -98,20 +93,41 @@ def test_curves_are_quartiles_of_the_histories(data: dict[str, Any], folder: Pat
 
 
 def test_the_command_repeats_the_plan(data: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = "--seeds 2 --balancing log_sum --losses price=mae --out again"
+    words = "training.threads=auto --seeds 2 --balancing log_sum --losses price=mae --out again"
     assert data["commands"]["study"] == f"multiloss compare runs/shared/seed-0/config.yaml {words}"
     monkeypatch.chdir(folder)
-    config = load_config(Path("runs/shared/seed-0/config.yaml"))
+    config = load_config(Path("runs/shared/seed-0/config.yaml"), ["training.threads=auto"])
     again = compare_plan(config, **ASKED)
     assert again.digest() == read_study(folder)[0].digest()
 
 
 def test_what_was_asked_for_is_asked_for_together(folder: Path) -> None:
     compared = concluded(folder)
-    asked = ["shared", "separate", "log_sum", "pcgrad", "price=mae", "price=huber", "kind=focal"]
-    plan = replace(compared.plan, settings={**compared.plan.settings, "variants": asked})
+    losses = {"pcgrad": ["mae", "huber"], "kind of home": ["focal"]}  # an output may be called as a method is
+    asked = {"balancing": ["log_sum", "pcgrad"], "losses": losses, "seed": 7, "threads": "auto"}
+    plan = replace(compared.plan, settings={**compared.plan.settings, "asked": asked})
     words = study_data(replace(compared, plan=plan))["commands"]["study"].split(" --")
-    assert words[2:] == ["balancing log_sum,pcgrad", "losses price=mae,huber", "losses kind=focal", "out again"]
+    assert words == [
+        "multiloss compare runs/shared/seed-0/config.yaml training.seed=7 training.threads=auto",
+        "seeds 2",
+        "balancing log_sum,pcgrad",
+        "losses pcgrad=mae,huber",
+        "losses 'kind of home=focal'",
+        "out again",
+    ]
+
+
+def test_variants_are_told_by_what_was_asked_for_and_not_by_their_names() -> None:
+    asked = {"balancing": ["pcgrad", "log_sum"], "losses": {"pcgrad": ["mae"], "a=b": ["huber"]}}
+    expected = {
+        "pcgrad": "the shared model with balancing=pcgrad",
+        "log_sum": "the shared model with balancing=log_sum",
+        "pcgrad=mae": "the shared model with the loss mae for pcgrad",
+        "a=b=huber": "the shared model with the loss huber for a=b",
+        "shared": "one model for all outputs, as configured",
+        "separate": "each output alone, with the same trunk",
+    }
+    assert {variant: _meaning(variant, asked) for variant in expected} == expected
 
 
 def test_the_method_names_this_study_and_its_rules(data: dict[str, Any], folder: Path) -> None:

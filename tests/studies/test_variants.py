@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ from study_tables import frame, make_config, write_table
 
 from multiloss.config.build import Experiment, prepare
 from multiloss.config.schema import Config
-from multiloss.core.errors import ConfigError, DataError
+from multiloss.core.errors import ConfigError, DataError, RunError
 from multiloss.studies.narrow import MOST, narrow_trunk, parameters, with_trunk
+from multiloss.studies.notes import BY_SIZE
 from multiloss.studies.plan import Plan
 from multiloss.studies.variants import compare_plan
+from multiloss.training.fit import Fit
+from multiloss.training.optimizer import OPTIMIZERS, make_optimizer
 
 
 @pytest.fixture
@@ -70,14 +75,21 @@ def test_all_runs_see_the_same_rows_and_no_output_is_told_of_another(table: Path
         other = built(plan, name, tmp_path)
         assert {plan.name for plan in other.plans if plan.role == "input"} == {"size", "age", "town"}
         assert list(other.parts) == ["train", "validation", "test"]
+        assert other.schema.inputs == shared.schema.inputs
         for part, held in other.parts.items():
             expected = shared.parts[part]
-            assert all(torch.equal(value, expected.inputs[key]) for key, value in held.inputs.items())
+            kept = torch.ones(expected.rows, dtype=torch.bool)
+            if part == "train" and len(held.targets) == 1:  # rows with a label of it
+                (output,) = held.targets
+                kept = ~expected.targets[output].isnan()
+                assert 0 < kept.sum() < len(kept)
+            assert held.rows == kept.sum()
+            assert all(torch.equal(value, expected.inputs[key][kept]) for key, value in held.inputs.items())
             for output, target in held.targets.items():
-                torch.testing.assert_close(target, expected.targets[output], rtol=0, atol=0, equal_nan=True)
+                torch.testing.assert_close(target, expected.targets[output][kept], rtol=0, atol=0, equal_nan=True)
             own = {"kind"} & set(held.targets)
             assert set(held.sample_weight) == own
-            assert all(torch.equal(held.sample_weight[key], expected.sample_weight[key]) for key in own)
+            assert all(torch.equal(held.sample_weight[key], expected.sample_weight[key][kept]) for key in own)
 
 
 def test_the_inputs_that_were_named_stay(table: Path) -> None:
@@ -148,6 +160,71 @@ def test_every_mistake_in_what_was_asked_at_once(table: Path) -> None:
         assert problem.startswith(start), problem
 
 
+def test_one_name_may_be_given_as_it_is_and_what_was_asked_is_kept(table: Path) -> None:
+    config = make_config(table, "training.seed=7")
+    plain = compare_plan(config, seeds=2, balancing="pcgrad", losses={"price": "huber"})
+    assert plain.settings["asked"] == {
+        "balancing": ["pcgrad"], "losses": {"price": ["huber"]}, "seed": 7, "threads": "auto",
+    }  # fmt: skip
+    assert {run.variant for run in plain.runs} >= {"pcgrad", "price=huber"}
+    threads = compare_plan(make_config(table, "training.threads=2"), seeds=2, balancing=()).settings["asked"]
+    assert threads == {"balancing": [], "losses": {}, "seed": 0, "threads": 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"balancing": 3}, "balancing: expected the name of a method or a list of names, found 3. Give names as text"),
+        ({"balancing": None}, "balancing: expected the name of a method or a list of names, found None"),
+        ({"balancing": ["equal", 3.0]}, "balancing: expected the name of a method or a list of names, found 3.0"),
+        (
+            {"balancing": [{"name": "cagrad", "c": 0.4}]},
+            "balancing: expected the name of a method or a list of names, found options {'name': 'cagrad', 'c': 0.4}. "
+            "Options belong into the configuration: put them there",
+        ),
+        ({"balancing": {"name": "cagrad"}}, "balancing: .* found options {'name': 'cagrad'}. Options belong into"),
+        ({"losses": ["huber"]}, "losses: expected names of losses by output, found ['huber']. Name the outputs"),
+        ({"losses": "price=huber"}, "losses: expected names of losses by output, found 'price=huber'"),
+        ({"losses": {"price": 3}}, "losses of 'price': expected the name of a loss or a list of names, found 3"),
+        ({"losses": {"price": {"name": "huber"}}}, "losses of 'price': .* found options {'name': 'huber'}. Options"),
+        ({"losses": {"price": [{"name": "huber"}]}}, "losses of 'price': .* found options {'name': 'huber'}. Options"),
+        ({"losses": {3: "huber"}}, "losses: unknown output '3'"),
+    ],
+)
+def test_what_is_no_name_is_refused_in_one_sentence(table: Path, asked: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        compare_plan(make_config(table), seeds=2, **asked)
+    (problem,) = raised.value.problems
+    start, _, rest = expected.partition(" .* ")
+    assert problem.startswith(start) and rest in problem
+
+
+def test_more_seeds_and_methods_leave_the_runs_before_as_they_are(table: Path) -> None:
+    config = make_config(table)
+    few, many = compare_plan(config, seeds=2), compare_plan(config, seeds=3, balancing=["pcgrad"])
+    assert [run for run in many.runs if run.seed < 2 and run.variant != "pcgrad"] == list(few.runs)
+    assert len(many.runs) == len(few.runs) // 2 * 3 + 3
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_signal_while_variants_are_tried_ends_the_planning(
+    table: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    train_step, steps = Fit._train_step, 0
+
+    def stopping(fit: Fit, batch: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        train_step(fit, batch)
+
+    monkeypatch.setattr(Fit, "_train_step", stopping)
+    with pytest.raises(RunError, match="interrupted before anything was trained"):
+        compare_plan(make_config(table), seeds=2)
+    assert steps == step
+
+
 def test_losses_that_do_not_fit_their_outputs_at_once(table: Path) -> None:
     losses = {"price": ["binary_cross_entropy", "huber", "hinge"], "kind": ["mse", "focal", "cross_entropy"]}
     with pytest.raises(ConfigError) as raised:
@@ -180,10 +257,66 @@ def test_outputs_labelled_in_different_rows_are_compared_and_it_is_said(table: P
     first = pl.int_range(96) < 48
     apart = frame().with_columns(price=pl.when(first).then("price"), kind=pl.when(~first).then("kind"))
     write_table(tmp_path, apart)
-    plan = compare_plan(make_config(table), seeds=2)
+    plan = compare_plan(make_config(table), seeds=5)
+    labels = {name: held["train"] for name, held in plan.settings["labels"].items()}
+    assert plan.settings["rows"]["train"] == sum(labels.values()) < 67  # the others have no label at all
     assert plan.settings["notes"] == [
-        "no training row has labels of both price and kind: they share the trunk, but never a row"
+        "no training row has labels of both price and kind: they share the trunk, but never a row",
+        f"separate models train on the rows that have a label of theirs: price on {labels['price']}, kind on "
+        f"{labels['kind']} of {sum(labels.values())}",
     ]
+
+
+LABELLED = (
+    frame()
+    .select("size", "age", "price", "kind")
+    .with_columns(price=pl.col("price").fill_null(0.0), kind=pl.col("kind").fill_null("flat"), day=pl.int_range(96))
+)
+FEW = "seeds: intervals are wide, and claims are hardly to be had; 5 or more are better"
+SGD = (
+    "the optimiser is sgd: loss weights and the number of losses act like a learning rate. The shared trunk moves with "
+    "the weighted sum of all gradients, a separate one with its own, weight kept; a difference may come of that: "
+    "compare again at other values of training.lr, or with adam"
+)
+KEPT = "penalties and clipping keep their values in separate models, where they meet one loss instead of several"
+TIME = "rows that follow each other in time may depend on each other; intervals take them for independent"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "seeds", "expected"),
+    [
+        ([], 5, []),
+        ([], 4, [f"4 {FEW}"]),
+        (["training.optimizer=sgd"], 5, [SGD]),
+        (["training.optimizer={name: SGD, momentum: 0.9}", "training.clip=1.0"], 2, [SGD, KEPT, f"2 {FEW}"]),
+        (["training.optimizer={name: adamw, weight_decay: 0.1}"], 5, []),
+        (["penalties=[{name: l1, coefficient: 0.2, on: trunk}]"], 5, [KEPT]),
+        (["split={method: time, column: day}"], 5, [TIME]),
+    ],
+)
+def test_what_bears_on_the_conclusions_is_said(
+    tmp_path: Path, overrides: list[str], seeds: int, expected: list[str]
+) -> None:
+    table = write_table(tmp_path, LABELLED)
+    assert compare_plan(make_config(table, *overrides), seeds=seeds).settings["notes"] == expected
+
+
+def test_optimisers_whose_steps_grow_with_the_gradient() -> None:
+    """Each moves a number by the same gradient, and by a hundred times as much; radam warms up for some steps."""
+
+    def moved(name: str, gradient: float) -> float:
+        parameter = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+        optimizer = make_optimizer(name, [{"params": [parameter], "lr": 0.01}])
+        before = 0.0
+        for _ in range(20):
+            before = parameter.item()
+            parameter.grad = torch.full_like(parameter, gradient)
+            optimizer.step()
+        return abs(parameter.item() - before)
+
+    ratios = {name: moved(name, 100.0) / moved(name, 1.0) for name in OPTIMIZERS}
+    assert {name for name, ratio in ratios.items() if ratio > 2} == set(BY_SIZE)
+    assert all(ratio == pytest.approx(100 if name in BY_SIZE else 1, rel=0.05) for name, ratio in ratios.items())
 
 
 def test_what_names_another_output_is_changed_for_one_alone_and_it_is_said(table: Path) -> None:
@@ -205,7 +338,9 @@ def test_what_names_another_output_is_changed_for_one_alone_and_it_is_said(table
     assert kind.training.lr == config.training.lr
     assert [penalty["name"] for penalty in price.penalties] == ["l1"]
     assert kind.penalties == config.penalties
-    assert plan.settings["notes"] == [
+    assert plan.settings["notes"][1:] == [
+        KEPT,
+        f"2 {FEW}",
         "separate price: penalties on other outputs' heads are left out",
         "separate price: val_task_loss is watched in place of val_kind_accuracy",
         "separate kind: val_task_loss is watched in place of val_price_mae",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,7 +49,8 @@ def compare(
     _refuse_written(apply, csv)
     names = (Path("studies") / f"{Path(config.table).stem}-{n}" for n in itertools.count(1))
     folder = out or next(path for path in names if not path.exists())
-    print(f"study: {folder}; where it is interrupted, the same command with --out {folder} goes on", file=sys.stderr)
+    again = shlex.quote(str(folder))
+    print(f"study: {folder}; where it is interrupted, the same command with --out {again} goes on", file=sys.stderr)
     with _progress() as tell:
         found = run_comparison(
             config,
@@ -65,7 +67,7 @@ def compare(
     if apply is not None:
         for name, text in recommended_config(found).items():
             write_whole(apply / name, text.encode())
-            say(f"written: {apply / name}; train it with: multiloss fit {apply / name}")
+            say(f"written: {apply / name}; train it with: multiloss fit {shlex.quote(str(apply / name))}")
 
 
 def _refuse_written(apply: Path | None, csv: Path | None) -> None:
@@ -87,7 +89,7 @@ def _losses(given: list[str]) -> dict[str, list[str]]:
 
     found: dict[str, list[str]] = {}
     for pair in given:
-        name, equals, names = pair.partition("=")
+        name, equals, names = pair.rpartition("=")  # the name of an output may hold one
         if not equals or not name.strip():
             raise ConfigError([f"--losses: expected output=loss,loss, found {pair!r}"], "command line")
         found.setdefault(name.strip(), []).extend(listed_names(names))
@@ -136,12 +138,12 @@ def _state(running: tuple[str, ...], left: float | None) -> str:
 
     Examples:
         >>> _state(("shared/seed-0",), 125.0), _state((), None)
-        ('2 min 5 s left  shared/seed-0', '')
+        ('2 min 5 s of training left  shared/seed-0', '')
     """
     parts = []
     if left is not None:
         minutes, seconds = divmod(round(left), 60)
-        parts.append(f"{minutes} min {seconds} s left" if minutes else f"{seconds} s left")
+        parts.append(f"{minutes} min {seconds} s of training left" if minutes else f"{seconds} s of training left")
     return "  ".join([*parts, *running[:2]])
 
 
@@ -174,18 +176,20 @@ def _show(found: Compared) -> None:
         )
         for own in found.verdict.outputs
     ]
-    columns = ["output", "variant", "metric", "score", "separate", "gain", "95 % interval", "p (Holm)", ""]
+    interval = f"{100 * found.plan.settings['level']:g} % interval"
+    columns = ["output", "variant", "metric", "score", "separate", "gain", interval, "p (Holm)", ""]
     print_table(columns, rows, right=columns[3:8])
     for variant, delta_m in found.delta_m.items():
         mean, *ends = (tenths(100 * value) for value in (delta_m.mean, delta_m.low, delta_m.high))
-        say(f"Δm, the mean gain of the outputs, {variant}: {mean} % ({' to '.join(ends)})")
+        say(f"Δm, the mean relative gain of the outputs, {variant}: {mean} % ({' to '.join(ends)})")
     say()
-    for own in found.verdict.outputs:
-        say(f"- {own.sentence}")
+    for sentence in (*(own.sentence for own in found.verdict.outputs), *found.verdict.uncompared):
+        say(f"- {sentence}")
     say()
     _show_costs(found)
+    say("in brackets: the time or the amount in those of separate; of times, the median of ratios taken in turns")
     say()
-    say(f"recommended: {found.verdict.recommended}: {found.verdict.why}")
+    say(found.verdict.advice)
     for run in found.runs:
         if run.problem is not None:
             say(f"{run.planned.name} has no result: {run.problem}")

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from multiloss.config import run_files
 from multiloss.config.parts import build_callbacks, build_model, build_trainer, complete, orders
 from multiloss.config.run import Run, load_run, measure, mention_unknown
 from multiloss.config.schema import Config
 from multiloss.config.scores import Score, to_plain, trivial_values
+from multiloss.config.training_rows import left_out, rows_to_train
 from multiloss.core.errors import MultilossError, RunError
 from multiloss.core.records import LedgerRecord
 from multiloss.core.run_files import GRADIENTS, HISTORY, LEDGER, read_run_json
@@ -67,8 +71,12 @@ class Experiment:
         config: The configuration, with everything inferred written out.
         plans: What each column is used for, and why.
         schema: What was learnt from the training rows.
-        parts: The encoded rows of "train", "validation" and "test"; a part without rows is absent.
+        parts: The encoded rows of "train", "validation" and "test"; a part without rows is absent. Training rows in
+            which no trained output has a label are left out.
+        rows: Where the rows of each part stand in the table, from 0.
+        groups: By part the number of each row's group, where the table was split by group; else empty.
         census: Labels of each output in each part.
+        trivial: The trivial prediction of each output, of all training rows.
         model: The model.
         trainer: The trainer.
         best: What remembers the best epoch, if something does.
@@ -79,7 +87,10 @@ class Experiment:
     plans: list[ColumnPlan]
     schema: TableSchema
     parts: dict[str, EncodedTable]
+    rows: dict[str, Tensor]
+    groups: dict[str, Tensor]
     census: Census
+    trivial: dict[str, Any]
     model: HardSharing
     trainer: Trainer
     best: BestCheckpoint | None
@@ -138,13 +149,12 @@ class Experiment:
             why = f"the last epoch: there is no {self.config.training.monitor} to choose by"
         run_files.save_model(self.model, self.files.folder)
         part = next(name for name in ("test", "validation", "train") if name in self.parts)
-        trivial = trivial_values(self.schema, self.parts["train"].targets)
-        _, found = measure(self.trainer, self.schema, self.parts[part], trivial)
+        _, found = measure(self.trainer, self.schema, self.parts[part], self.trivial)
         facts = {
             "finished": True,
             "kept": {"epoch": kept, "why": why},
             "final": next((row for row in history if row["epoch"] == kept), {}),
-            "trivial": trivial,
+            "trivial": self.trivial,
             part: to_plain(found),
         }
         self._add_facts(history, facts)
@@ -186,20 +196,27 @@ def prepare(config: Config, folder: str | Path, *, progress: bool = True) -> Exp
         column=own.column,
     )
     schema = TableSchema.fit(frame[split.train], plans, orders(config))
-    rows = {"train": split.train, "validation": split.validation, "test": split.test}
-    parts = {name: schema.encode(frame[index]) for name, index in rows.items() if len(index)}
+    indices = {"train": split.train, "validation": split.validation, "test": split.test}
+    rows = {name: torch.from_numpy(index) for name, index in indices.items() if len(index)}
+    parts = {name: schema.encode(frame[indices[name]]) for name in rows}
     for name, part in parts.items():
         mention_unknown(f"{name} rows", part)
-    targets = {name: part.targets for name, part in parts.items()}
-    census = label_census(targets, config.training.batch_size, schema.outputs)
-    for warning in dict.fromkeys([*split.notes, *census.warnings]):
+    everything = parts["train"].targets  # what is learnt of the training rows is learnt of all of them
+    config, trivial = complete(config, plans, schema, everything), trivial_values(schema, everything)
+    kept = rows_to_train(config, everything)
+    if not kept.all():
+        rows["train"] = rows["train"][kept]
+        parts["train"] = schema.encode(frame[rows["train"].numpy()])
+    census = label_census({n: part.targets for n, part in parts.items()}, config.training.batch_size, schema.outputs)
+    for warning in dict.fromkeys([*split.notes, *left_out(config, kept), *census.warnings]):
         logger.warning("%s", warning)
-    config = complete(config, plans, schema, targets["train"])
+    codes = None if own.method != "group" else frame[str(own.column)].rank("dense").to_torch()
+    groups = {} if codes is None else {name: codes[index] for name, index in rows.items()}
     model = build_model(config, schema)
     files = run_files.RunFiles(Path(folder), config, schema)
     callbacks, best = build_callbacks(config, "validation" in parts)
     trainer = build_trainer(config, model, [*callbacks, files], Path(folder), progress)
-    return Experiment(config, plans, schema, parts, census, model, trainer, best, files)
+    return Experiment(config, plans, schema, parts, rows, groups, census, trivial, model, trainer, best, files)
 
 
 def _data(table: EncodedTable) -> tuple[Any, ...]:

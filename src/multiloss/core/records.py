@@ -214,3 +214,14 @@ def tenths(value: float) -> str:
         ('4.1', '-1.1', '0.1', '0.0', '0.012')
     """
     return f"{value:.1f}" if value == 0 or abs(value) >= 0.05 else f"{value:.2g}"
+
+
+def spelled(count: int) -> str:
+    """Return a small number as a word.
+
+    Examples:
+        >>> spelled(2), spelled(12)
+        ('two', '12')
+    """
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    return words[count] if count < len(words) else str(count)

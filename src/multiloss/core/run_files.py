@@ -20,6 +20,7 @@ FACTS, CONFIG, HISTORY, LEDGER, GRADIENTS = (
     "ledger.jsonl",
     "gradients.jsonl",
 )
+STUDY = "study.json"
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -53,7 +53,8 @@ KINDS = (
     Kind("Prediction, 1,000 rows", "batch_seconds", seconds, "batch_ratio"),
     Kind("Parameters", "parameters", count),
     Kind("Multiply-adds of a row", "multiply_adds", count),
-    Kind("Memory, 1,000 rows", "memory", size),
+    Kind("Memory, 1 row", "row_memory", size),
+    Kind("Memory, 1,000 rows", "batch_memory", size),
 )
 
 

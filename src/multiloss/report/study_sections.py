@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from multiloss.core.records import digits
+from multiloss.core.records import digits, spelled
 from multiloss.report.labels import listed
 from multiloss.report.parts import TEXT, Block, Cell, Link, Section, Table, Text, Tile, Tiles, Verdict, Verdicts
 from multiloss.report.study_costs import KINDS, amount, costs_figure
@@ -14,7 +14,6 @@ from multiloss.report.study_facts import BASE, Facts, ends_of, score, signed
 from multiloss.report.study_gains import gains, scores_figure
 
 SHARED = "shared"
-SEVERAL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def study_sections(study: Mapping[str, Any], base: str = "") -> list[Section]:
@@ -36,7 +35,7 @@ def study_sections(study: Mapping[str, Any], base: str = "") -> list[Section]:
 
 def _summary(facts: Facts) -> Section:
     own = facts.verdict
-    lead = f"Recommended: {own['recommended']}, because {_sentence(own['why'])}"
+    lead = f"Recommended: {own['recommended'] or 'nothing'}, because {_sentence(own['why'])}"
     found = [_verdict(facts, one, one["output"]) for one in own["outputs"] if one["variant"] == SHARED]
     blocks: list[Block] = [Verdicts(found)] if found else []
     overall = own["overall"]
@@ -56,8 +55,8 @@ def _tiles(facts: Facts) -> list[Tile]:
     costs = facts.study["costs"]
     if SHARED in costs and BASE in costs:
         models = costs[BASE]["models"]
-        several = SEVERAL[models] if models < len(SEVERAL) else str(models)
-        train, _, row, _, parameters, _, _ = (amount(costs, SHARED, kind) for kind in KINDS)
+        several = spelled(models)
+        train, _, row, _, parameters, *_ = (amount(costs, SHARED, kind) for kind in KINDS)
         for name, own, of in (
             ("To train", train, "in all"),
             ("To run", row, "for one row"),
@@ -88,7 +87,8 @@ def _trouble(facts: Facts) -> Section | None:
     rows = [[[Link(run["name"], facts.base + run["link"], f"run {run['name']}")], run["problem"]] for run in lost]
     said = "These runs hold no result. The figures of their variants are of the other seeds, which flatters them."
     table = Table("Runs that diverged, and why", ["run", "problem"], rows, TEXT)
-    return Section("diverged", "Runs that diverged", said, [table])
+    missing = [Text(_sentence(text)) for text in facts.verdict["uncompared"]]
+    return Section("diverged", "Runs that diverged", said, [*missing, table])
 
 
 def _gains(facts: Facts) -> Section:
@@ -157,7 +157,7 @@ def _configuration(facts: Facts) -> Section:
         count, trunk = own["parameters"].get(variant), own["trunk"].get(variant)
         widths = "-" if trunk is None else " · ".join(map(str, trunk)) or "none"
         parameters = "-" if count is None else f"{count:,}"
-        rows.append([variant, _meaning(variant, facts.outputs), runs, str(len(models)), widths, parameters])
+        rows.append([variant, _meaning(variant, own["asked"]), runs, str(len(models)), widths, parameters])
     columns = ["variant", "what it is", "runs", "models", "trunk", "parameters"]
     commands = facts.study["commands"]
     said = (
@@ -182,16 +182,19 @@ def _table_facts(facts: Facts) -> list[list[str]]:
     return [["table", own["table"]], ["its SHA-256 begins with", own["table_digest"]], *labels]
 
 
-def _meaning(variant: str, outputs: Sequence[str]) -> str:
-    output, _, loss = variant.partition("=")
-    if output in outputs and loss:
+def _meaning(variant: str, asked: Mapping[str, Any]) -> str:
+    """Return what a variant is, by what the study was asked for: names of outputs may be those of methods."""
+    losses = {f"{output}={loss}": (output, loss) for output, given in asked["losses"].items() for loss in given}
+    if variant in losses:
+        output, loss = losses[variant]
         return f"the shared model with the loss {loss} for {output}"
-    known = {
+    if variant in asked["balancing"]:
+        return f"the shared model with balancing={variant}"
+    return {
         SHARED: "one model for all outputs, as configured",
         BASE: "each output alone, with the same trunk",
         "separate-narrow": "each output alone, together as many parameters as shared",
-    }
-    return known.get(variant, f"the shared model with balancing={variant}")
+    }[variant]
 
 
 def _spoken(own: Mapping[str, Any]) -> str:

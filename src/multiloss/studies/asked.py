@@ -8,13 +8,61 @@ from typing import Any
 from multiloss.balancing.registry import resolve_balancing
 from multiloss.config import checks
 from multiloss.config.schema import Config
-from multiloss.core.errors import MultilossError, nearest
+from multiloss.config.training_rows import trained_outputs
+from multiloss.core.errors import ConfigError, MultilossError, nearest
 from multiloss.objective.losses import resolve_loss
 
 
-def trained_outputs(config: Config) -> list[str]:
-    """Return the outputs that a loss of a weight above 0 trains."""
-    return [name for name, output in config.outputs.items() if output.loss != "none" and output.weight != 0]
+def methods_asked(given: object) -> list[str]:
+    """Return the names of the balancing methods to try.
+
+    Raises:
+        ConfigError: If they are no names.
+
+    Examples:
+        >>> methods_asked("pcgrad"), methods_asked(["pcgrad", "log_sum"])
+        (['pcgrad'], ['pcgrad', 'log_sum'])
+    """
+    problems: list[str] = []
+    found = _names(given, "balancing", "the name of a method or a list of names", problems)
+    if problems:
+        raise ConfigError(problems, "compare")
+    return found
+
+
+def losses_asked(given: object) -> dict[str, list[str]]:
+    """Return the names of the losses to try by output.
+
+    Raises:
+        ConfigError: If they are no names by output; names all mistakes.
+
+    Examples:
+        >>> losses_asked({"price": "huber", "kind": ["focal"]}), losses_asked(None)
+        ({'price': ['huber'], 'kind': ['focal']}, {})
+    """
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigError([f"losses: expected names of losses by output, found {given!r}. Name the outputs"], "compare")
+    problems: list[str] = []
+    found = {
+        str(name): _names(own, f"losses of {name!r}", "the name of a loss or a list of names", problems)
+        for name, own in (given or {}).items()
+    }
+    if problems:
+        raise ConfigError(problems, "compare")
+    return found
+
+
+def _names(given: object, where: str, expected: str, problems: list[str]) -> list[str]:
+    names = list(given) if isinstance(given, Sequence) and not isinstance(given, str | bytes) else [given]
+    for name in names:
+        if isinstance(name, Mapping):
+            problems.append(
+                f"{where}: expected {expected}, found options {dict(name)!r}. Options belong into the configuration: "
+                "put them there and compare that"
+            )
+        elif not isinstance(name, str):
+            problems.append(f"{where}: expected {expected}, found {name!r}. Give names as text")
+    return [str(name) for name in names]
 
 
 def problems_asked(

@@ -26,7 +26,8 @@ class Compared:
         runs: Every run.
         costs: By variant.
         verdict: What it comes to.
-        delta_m: By variant, the mean relative gain over the outputs as a share, with its interval over seeds.
+        delta_m: By variant, the mean relative gain over the outputs as a share, with its interval over seeds and rows;
+            absent where an output cannot be compared.
         table: Every measure of every run: variant, run, seed, output, part, measure, value.
     """
 
@@ -40,4 +41,4 @@ class Compared:
 
     def __str__(self) -> str:
         lines = [self.verdict.overall, *(own.sentence for own in self.verdict.outputs)]
-        return "\n".join([*lines, f"recommended: {self.verdict.recommended}: {self.verdict.why}"])
+        return "\n".join([*lines, *self.verdict.uncompared, self.verdict.advice])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -12,6 +13,8 @@ Claim: TypeAlias = Literal["better", "worse", "no difference"]
 
 CLAIM = 0.05
 """A difference is claimed where its p, corrected by Holm over all outputs and variants, is below this."""
+FEWEST_ROWS = 20
+"""Labelled held-out rows (groups, where rows come in groups) without which nothing is claimed."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class Comparison:
 
     @property
     def gain(self) -> Interval:
-        """What is shown, turned so that above 0 is better, in `unit`."""
+        """What is shown, turned so that above 0 is better, in `unit`; no more than can be."""
         shown, scale = self.shown, 100.0 if self.unit else 1.0
-        if self.higher_is_better:
-            return Interval(scale * shown.mean, scale * shown.low, scale * shown.high)
-        # adding 0 keeps a minus off a difference of none
-        return Interval(-scale * shown.mean + 0.0, -scale * shown.high + 0.0, -scale * shown.low + 0.0)
+        sign = scale if self.higher_is_better else -scale
+        ends = sorted((sign * shown.low, sign * shown.high))
+        most = 100.0 if self.unit else math.inf
+        least = -100.0 if self.unit == "points" else -math.inf
+        mean, low, high = (min(max(value, least), most) + 0.0 for value in (sign * shown.mean, *ends))  # no minus 0
+        return Interval(mean, low, high)
 
 
 Comparisons: TypeAlias = Mapping[str, Mapping[str, Comparison]]
@@ -62,13 +67,15 @@ class FlowFacts:
         conflict_rate: Share of watched steps in which its gradient has a negative cosine with that of `opponent`.
         opponent: The output that it conflicts with most often.
         share: Median share of its norm among all gradients of the trunk.
-        ruler: The output with the largest share.
+        ruler: Another output, with the largest share, where that is well above an equal one.
+        among: How many outputs move the trunk.
     """
 
     conflict_rate: float | None = None
     opponent: str | None = None
     share: float | None = None
     ruler: str | None = None
+    among: int = 2
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,9 @@ class Judged:
     """How many comparisons the p was corrected for."""
 
 
+Ended: TypeAlias = Mapping[str, Mapping[str, tuple[int, int]]]
+"""Variant -> output -> how many of its runs diverged, and how many were planned."""
+
 Judgements: TypeAlias = Mapping[str, Mapping[str, Judged]]
 """Variant -> output -> what its comparison lets one claim."""
 
@@ -112,7 +122,8 @@ def claims(comparisons: Comparisons) -> Judgements:
     judged: dict[str, dict[str, Judged]] = {variant: {} for variant in comparisons}
     for (variant, output), p in zip(keys, adjusted, strict=True):
         found = comparisons[variant][output]
-        claim: Claim = "no difference" if p >= CLAIM else "better" if found.gain.mean > 0 else "worse"
+        few = found.shown.rows < FEWEST_ROWS
+        claim: Claim = "no difference" if p >= CLAIM or few else "better" if found.gain.mean > 0 else "worse"
         judged[variant][output] = Judged(found, claim, p, len(keys))
     return judged
 

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from multiloss.config.build import prepare
-from multiloss.config.parts import build_trainer
 from multiloss.config.schema import Config
-from multiloss.data.schema import EncodedTable
-from multiloss.training.devices import count_operations, use_threads
-from multiloss.training.forward import evaluating
-from multiloss.training.memory import peak_memory
-from multiloss.training.trainer import Trainer
+from multiloss.studies.contender import Contender, stop_at
+from multiloss.training.devices import use_threads
+from multiloss.training.signals import on_signal
 
 ROUNDS = 9
 BATCH = 1000
-HARMLESS = 1e-9  # a learning rate under which nothing diverges; it takes the same time as any other
 SECONDS = 0.02  # a prediction that takes less is repeated for as long
 TRAINING_SECONDS = 0.5  # epochs that take less are measured several at once, as a fit begins only once
 
@@ -59,7 +49,8 @@ class Cost:
         train_seconds: Training in all: the epochs of each model, until it stops, in the time that one of its takes.
         row_seconds: Prediction of one row, all models.
         batch_seconds: Prediction of `BATCH` rows, all models.
-        memory: Bytes of all parameters and of the largest forward pass of `BATCH` rows.
+        row_memory: Bytes of all parameters and of the largest forward pass of one row.
+        batch_memory: The same of `BATCH` rows.
         epoch_ratio, train_ratio, row_ratio, batch_ratio: To the separate models, pair by pair of the rounds.
     """
 
@@ -70,7 +61,8 @@ class Cost:
     train_seconds: Measured
     row_seconds: Measured
     batch_seconds: Measured
-    memory: int
+    row_memory: int
+    batch_memory: int
     epoch_ratio: Measured
     train_ratio: Measured
     row_ratio: Measured
@@ -108,9 +100,13 @@ def measure_costs(
         variants: The models of each variant; those of one seed.
         base: The variant that ratios are to.
         rounds: How often each is measured.
+
+    Raises:
+        RunError: If a signal came; what was measured until then is not kept.
     """
-    with use_threads(1):
-        contenders = {name: _Contender([model.config for model in models]) for name, models in variants.items()}
+    signals: list[int] = []
+    with use_threads(1), on_signal(signals.append):
+        contenders = {name: Contender([model.config for model in models], signals) for name, models in variants.items()}
         first = [sum(contender.train(1)) for contender in contenders.values()]  # and what is done once only
         at_once = min(
             math.ceil(TRAINING_SECONDS / min(first)), *(contender.budget for contender in contenders.values())
@@ -122,84 +118,24 @@ def measure_costs(
             "row": _in_turns(contenders, lambda c: _seconds(lambda: c.predict(1)), rounds),
             "batch": _in_turns(contenders, lambda c: _seconds(lambda: c.predict(BATCH)), rounds),
         }
-        return {
+        found = {
             name: Cost(
                 models=len(contender.trainers),
                 parameters=sum(p.numel() for t in contender.trainers for p in t.model.parameters()),
                 multiply_adds=contender.multiply_adds(),
-                memory=contender.memory(),
+                row_memory=contender.memory(1),
+                batch_memory=contender.memory(BATCH),
                 **{f"{kind}_seconds": _measured(own[name]) for kind, own in times.items()},
                 **{f"{kind}_ratio": _measured(own[name] / own[base]) for kind, own in times.items()},
             )
             for name, contender in contenders.items()
         }
-
-
-class _Contender:
-    """The models of one variant, ready to train and to predict."""
-
-    def __init__(self, configs: Sequence[Config]) -> None:
-        self.trainers: list[Trainer] = []
-        self.tables: list[dict[str, EncodedTable]] = []
-        self.batch_sizes: list[int] = []
-        self.budget = min(config.training.epochs for config in configs)
-        for config in configs:
-            with tempfile.TemporaryDirectory() as folder:
-                experiment = prepare(config, Path(folder) / "run", progress=False)
-            complete = experiment.config
-            slow = {"threads": 1, "lr": HARMLESS}
-            training = complete.training.model_copy(update=slow)
-            self.trainers.append(build_trainer(complete.model_copy(update={"training": training}), experiment.model))
-            self.tables.append(experiment.parts)
-            self.batch_sizes.append(training.batch_size)
-
-    def train(self, epochs: int) -> list[float]:
-        """Train every model for some epochs, and return the seconds that one took of each."""
-        seconds = []
-        for rows, trainer, parts in zip(self.batch_sizes, self.trainers, self.tables, strict=True):
-            train, held = parts["train"], parts.get("validation")
-            began = time.perf_counter()
-            trainer.fit(
-                (train.inputs, train.targets),
-                validation=None if held is None else (held.inputs, held.targets),
-                batch_size=rows,
-                epochs=epochs,
-                sample_weight=train.sample_weight or None,
-            )
-            seconds.append((time.perf_counter() - began) / epochs)
-        return seconds
-
-    def predict(self, rows: int) -> None:
-        for trainer, parts in zip(self.trainers, self.tables, strict=True):
-            with evaluating(trainer.model), torch.inference_mode():
-                trainer.caller(_first(parts["train"], rows, trainer.devices.device))
-
-    def multiply_adds(self) -> float:
-        found = 0.0
-        for trainer, parts in zip(self.trainers, self.tables, strict=True):
-            with evaluating(trainer.model), torch.inference_mode(), count_operations(trainer.model) as counts:
-                trainer.caller(_first(parts["train"], 1, trainer.devices.device))
-            found += sum(counts) / 2
+        stop_at(signals)
         return found
-
-    def memory(self) -> int:
-        held = sum(p.numel() * p.element_size() for trainer in self.trainers for p in trainer.model.parameters())
-        passes = []
-        for trainer, parts in zip(self.trainers, self.tables, strict=True):
-            inputs = _first(parts["train"], BATCH, trainer.devices.device)
-            with evaluating(trainer.model), torch.inference_mode():
-                passes.append(peak_memory(partial(trainer.caller, inputs), trainer.devices.device))
-        return held + max(passes)
-
-
-def _first(table: EncodedTable, rows: int, device: torch.device) -> dict[str, Tensor]:
-    """Return as many rows, from the beginning again where the table has fewer."""
-    at = torch.arange(rows) % table.rows
-    return {name: value[at].to(device) for name, value in table.inputs.items()}
 
 
 def _in_turns(
-    contenders: Mapping[str, _Contender], work: Callable[[_Contender], float | list[float]], rounds: int
+    contenders: Mapping[str, Contender], work: Callable[[Contender], float | list[float]], rounds: int
 ) -> dict[str, np.ndarray]:
     seconds: dict[str, list[float | list[float]]] = {name: [] for name in contenders}
     names = list(contenders)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from multiloss.studies.runner import DoneRun
 from multiloss.studies.scores import Scores, held_out_scores, over_seeds
 from multiloss.studies.study_folder import RUNS
 from multiloss.studies.table import curves
-from multiloss.studies.variants import NARROW, SEPARATE, SHARED
+from multiloss.studies.variants import SHARED
 
 REPORT = "report.html"
 
@@ -121,24 +121,17 @@ def _band(epochs: dict[int, list[float]]) -> dict[str, Any]:
 
 def _commands(plan: Plan) -> dict[str, str]:
     """Return what repeats the study, and one run of it, from within its folder."""
-    own = plan.settings
+    own, asked = plan.settings, plan.settings["asked"]
     shared = next(run for run in plan.runs if run.variant == SHARED)
     config = shlex.quote(f"{RUNS}/{shared.name}/{CONFIG}")
-    asked = [variant for variant in own["variants"] if variant not in (SHARED, SEPARATE, NARROW)]
-    losses = [variant for variant in asked if variant.partition("=")[0] in own["outputs"]]
-    methods = [variant for variant in asked if variant not in losses]
-    words = ["multiloss compare", config, f"--seeds {own['seeds']}"]
-    words += [f"--balancing {shlex.quote(','.join(methods))}"] if methods else []
-    words += [f"--losses {shlex.quote(text)}" for text in _by_output(losses)]
+    words = ["multiloss compare", config]
+    training = shared.config.training  # of its first run: the seed and the threads are the study's
+    words += [f"training.{key}={asked[key]}" for key in ("seed", "threads") if asked[key] != getattr(training, key)]
+    words.append(f"--seeds {own['seeds']}")
+    words += [f"--balancing {shlex.quote(','.join(asked['balancing']))}"] if asked["balancing"] else []
+    losses = [f"{name}={','.join(given)}" for name, given in asked["losses"].items() if given]
+    words += [f"--losses {shlex.quote(text)}" for text in losses]
     return {"study": " ".join([*words, "--out again"]), "run": f"multiloss fit {config}"}
-
-
-def _by_output(losses: Sequence[str]) -> Iterator[str]:
-    found: dict[str, list[str]] = {}
-    for text in losses:
-        output, _, loss = text.partition("=")
-        found.setdefault(output, []).append(loss)
-    return (f"{output}={','.join(own)}" for output, own in found.items())
 
 
 def _config(compared: Compared) -> str:

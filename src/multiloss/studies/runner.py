@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiloss.core.errors import ConfigError, MultilossError, RunError
+from multiloss.studies.damage import check_done
 from multiloss.studies.one_run import is_done, problem_of, train_run
 from multiloss.studies.plan import Plan, PlannedRun
 from multiloss.studies.progress import StudyProgress, Tally
@@ -48,7 +49,7 @@ def run_plan(
 
     Args:
         plan: What to train.
-        folder: The study's folder: new, or of the same plan.
+        folder: The study's folder: new, or of a plan all of whose runs this one has too.
         workers: Processes that train side by side; the machine's threads are shared out among them.
         progress: Told whenever a run begins or ends, and with several workers twice a second.
 
@@ -58,14 +59,15 @@ def run_plan(
     Raises:
         ConfigError: If `workers` is no number of processes.
         RunError: If the folder holds something else or another plan's study, another process works in it, a run cannot
-            be trained, or a signal stopped the study; the same call goes on with what is missing.
+            be trained or is damaged, or a signal stopped the study; the same call goes on with what is missing.
     """
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise ConfigError([f"workers: expected a whole number of 1 or more, found {workers!r}"], "study")
     folder = Path(folder)
     with alone_in(folder) as lock, _said_once():
         begin_study(plan, folder)
-        missing = [run for run in plan.runs if not is_done(folder / RUNS / run.name)]
+        done = {run.planned.name for run in _done(plan, folder)}
+        missing = [run for run in plan.runs if run.name not in done]
         tally = Tally(len(plan.runs), len(missing), min(workers, len(missing)), progress)
         signals: list[int] = []
         with on_signal(signals.append):
@@ -94,7 +96,11 @@ def read_study(folder: str | Path) -> tuple[Plan, list[DoneRun]]:
 
 def _done(plan: Plan, folder: Path) -> list[DoneRun]:
     folders = [(run, folder / RUNS / run.name) for run in plan.runs]
-    return [DoneRun(run, own, problem_of(own)) for run, own in folders if is_done(own)]
+    found = [DoneRun(run, own, problem_of(own)) for run, own in folders if is_done(own)]
+    for run in found:
+        if run.problem is None:
+            check_done(run.planned, run.folder)
+    return found
 
 
 def _in_turn(missing: Sequence[PlannedRun], folder: Path, tally: Tally, signals: Sequence[int]) -> None:

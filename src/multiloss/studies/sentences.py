@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from multiloss.core.records import tenths
-from multiloss.studies.comparison import Comparison, CostRatios, FlowFacts, Judged, Judgements, named
+from multiloss.core.records import spelled, tenths
+from multiloss.studies.comparison import (
+    CLAIM,
+    FEWEST_ROWS,
+    Comparison,
+    CostRatios,
+    Ended,
+    FlowFacts,
+    Judged,
+    Judgements,
+    listed,
+    named,
+)
 from multiloss.studies.statistics import Interval
-from multiloss.studies.variants import NARROW, SHARED
+from multiloss.studies.variants import NARROW, SEPARATE, SHARED
 
 SMALLEST = 0.01
 """The smallest difference of interest: 1 % of an error, one point of an accuracy."""
 MANY_SEEDS = 100
-"""Seeds beyond which more rows are offered too."""
-SIZE_SHARE = 0.5
-"""Part of what sharing changes from which on, if narrower separate networks change as much, the size is named."""
+"""Seeds beyond which none are named."""
+MANY_ROWS = 100
+"""How many times the rows that there are, beyond which none are named."""
 CONFLICT_RATE = 0.7
 """Share of watched steps from which on a conflict is named; gradients that ignore each other conflict in half."""
-SMALL_SHARE = 0.1
-"""Share of the trunk's gradients up to which an output counts as drowned."""
+SMALL_SHARE = 0.2
+"""Part of an equal share of the trunk's gradients up to which an output counts as drowned."""
 MOST_NAMED = 4
 """Outputs that the overall sentence tells one by one."""
-COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def spoken_interval(found: Interval) -> str:
@@ -44,25 +54,35 @@ def with_unit(text: str, comparison: Comparison) -> str:
     return f"{text} {comparison.unit}".rstrip()
 
 
-def output_sentence(variant: str, output: str, judged: Judgements, flow: FlowFacts | None) -> str:
-    """Return what is said of one output of one variant."""
+def output_sentence(
+    variant: str, output: str, judged: Judgements, flow: FlowFacts | None, size: Comparison | None
+) -> str:
+    """Return what is said of one output of one variant.
+
+    Args:
+        variant: Which.
+        output: Its output.
+        judged: All of them.
+        flow: What the gradients of the shared runs say of the output.
+        size: The shared model against narrower separate ones, on that output.
+    """
     own = judged[variant][output]
     comparison, gain = own.comparison, own.comparison.gain
     if own.claim == "better":
-        size = with_unit(tenths(gain.mean), comparison)
-        text = f"{_subject(variant)} helps {output} by {size} in {comparison.metric} ({spoken_interval(gain)})"
-        return text + (size_clause(output, judged) if variant == SHARED else "")
+        found = with_unit(tenths(gain.mean), comparison)
+        text = f"{_subject(variant)} helps {output} by {found} in {comparison.metric} ({spoken_interval(gain)})"
+        return text + (size_clause(output, judged, size) if variant == SHARED else "")
     if own.claim == "worse":
         loss = turned(gain)
-        size = with_unit(tenths(loss.mean), comparison)
-        text = f"{output} is worse {_how(variant)}: by {size} in {comparison.metric} ({spoken_interval(loss)})"
-        return text + (_transfer(output, judged, flow) if variant == SHARED else "")
+        found = with_unit(tenths(loss.mean), comparison)
+        text = f"{output} is worse {_how(variant)}: by {found} in {comparison.metric} ({spoken_interval(loss)})"
+        return text + (_transfer(output, judged, flow, size) if variant == SHARED else "")
     ends = with_unit(spoken_interval(gain), comparison)
     text = (
         f"{_subject(variant)} makes no difference that {comparison.shown.seeds} seeds can show on {output} "
         f"({ends} in {comparison.metric})"
     )
-    return text + _corrected(own) + _more(comparison)
+    return text + _unclaimed(own) + _more(own)
 
 
 def _subject(variant: str) -> str:
@@ -73,62 +93,69 @@ def _how(variant: str) -> str:
     return {SHARED: "shared", NARROW: "in narrower separate networks"}.get(variant, f"with {variant}")
 
 
-def _corrected(own: Judged) -> str:
+def _unclaimed(own: Judged) -> str:
     """Return why an interval without 0 makes no claim."""
-    p = own.comparison.shown.p
-    if p >= 1 - own.comparison.shown.level:
+    shown = own.comparison.shown
+    if shown.rows < FEWEST_ROWS:
+        return f"; {shown.rows} held-out {shown.units} are too few to claim any, {FEWEST_ROWS} or more are needed"
+    if shown.p >= 1 - shown.level:
         return ""
-    return (
-        f"; alone it would be one (p = {p:.2g}), corrected for {own.among} comparisons it is not ({own.adjusted_p:.2g})"
-    )
+    p, adjusted = f"{shown.p:.2g}", f"{own.adjusted_p:.2g}"
+    return f"; alone it would be one (p = {p}), corrected for {own.among} comparisons it is not ({adjusted})"
 
 
-def _more(comparison: Comparison) -> str:
+def _more(own: Judged) -> str:
     """Return what would tell more, where the interval leaves a difference of interest open."""
-    shown = comparison.shown
+    comparison, shown = own.comparison, own.comparison.shown
+    size, text = abs(shown.mean), "a difference of this size"
     if comparison.unit:
         smallest = with_unit(f"{100 * SMALLEST:g}", comparison).removesuffix("s")  # one point
-        aim, size = SMALLEST, f"a difference of {smallest}"
-        if max(abs(shown.low), abs(shown.high)) < aim:
-            return f"; any difference is below {smallest}"
-        if shown.half_width < aim:
+        if max(abs(shown.low), abs(shown.high)) < SMALLEST:
+            return f"; the {100 * shown.level:g} % interval lies within {smallest}"
+        if shown.half_width < SMALLEST:
             return ""
-        seeds, rows = shown.seeds_for(aim), shown.rows_for(aim)
-    else:
-        size, seeds, rows = "a difference of this size", shown.needed, shown.needed_rows
-    more_rows = "" if rows is None else f"about {rows:,} held-out rows in place of {shown.rows:,}"
-    if seeds is None:
-        if not more_rows:
-            return f"; {size} would need both more seeds and more held-out rows"
-        return f"; no number of seeds would tell {size}, the rows are too few: {more_rows} would"
-    also = f", or {more_rows}" if seeds > MANY_SEEDS and more_rows else ""
-    return f"; {seeds:,} seeds{also} would tell {size}"
-
-
-def size_clause(output: str, judged: Judgements) -> str:
-    """Return whether narrower separate networks change as much, so that the size does it and not the sharing."""
-    shared, narrow = judged[SHARED][output], judged.get(NARROW, {}).get(output)
-    if narrow is None or shared.claim == "no difference" or narrow.claim != shared.claim:
+        size = max(size, SMALLEST)
+        text = f"a difference of {with_unit(tenths(100 * size), comparison)}"
+    if size == 0 or shown.half_width == 0:
         return ""
-    size = with_unit(tenths(abs(narrow.comparison.gain.mean)), narrow.comparison)
-    does = "gain" if shared.claim == "better" else "lose"
-    text = f"; separate networks so narrow that together they are as small {does} {size} too: "
-    return text + ("it is the size, not the sharing" if by_size(output, judged) else "part of it is the size")
+    seeds, rows = shown.seeds_for(size, own.among), shown.rows_for(size, own.among)
+    if seeds is not None and seeds <= MANY_SEEDS:
+        return f"; about {seeds} seeds would tell {text}, four times in five"
+    if rows is not None and rows <= MANY_ROWS * shown.rows:
+        held = f"about {rows:,} held-out {shown.units} in place of {shown.rows:,}"
+        return f"; more seeds would not tell {text}: {held} would, four times in five"
+    return f"; {text} would need both more seeds and more held-out {shown.units}"
 
 
-def by_size(output: str, judged: Judgements) -> bool:
-    """Return whether what sharing changes comes of the size: narrower separate networks change half of it or more."""
+def _not_told_apart(output: str, judged: Judgements, size: Comparison | None) -> bool:
+    """Return whether narrower separate networks change as sharing does, and no difference from them shows."""
     shared, narrow = judged[SHARED][output], judged.get(NARROW, {}).get(output)
-    if narrow is None or shared.claim == "no difference" or narrow.claim != shared.claim:
+    if size is None or narrow is None or shared.claim == "no difference" or narrow.claim != shared.claim:
         return False
-    return abs(narrow.comparison.gain.mean) >= SIZE_SHARE * abs(shared.comparison.gain.mean)
+    more = size.gain.mean > 0 if shared.claim == "better" else size.gain.mean < 0
+    return size.shown.p >= CLAIM or not more
 
 
-def _transfer(output: str, judged: Judgements, flow: FlowFacts | None) -> str:
+def size_clause(output: str, judged: Judgements, size: Comparison | None) -> str:
+    """Return whether narrower separate networks change as sharing does, so that it may be the size."""
+    shared, narrow = judged[SHARED][output], judged.get(NARROW, {}).get(output)
+    if size is None or narrow is None or shared.claim == "no difference" or narrow.claim != shared.claim:
+        return ""
+    does, helps = ("gain", "helps") if shared.claim == "better" else ("lose", "harms")
+    found = with_unit(tenths(abs(narrow.comparison.gain.mean)), narrow.comparison)
+    text = f"; separate networks so narrow that together they are as small {does} {found} too"
+    if _not_told_apart(output, judged, size):
+        ends = with_unit(spoken_interval(size.gain), size)
+        return f"{text}, and no difference from those shows ({ends}): it may be the size, not the sharing"
+    own = size.gain if shared.claim == "better" else turned(size.gain)
+    return f"{text}: part of it is the size; beside them, sharing {helps} by {with_unit(tenths(own.mean), size)}"
+
+
+def _transfer(output: str, judged: Judgements, flow: FlowFacts | None, size: Comparison | None) -> str:
     """Return what is known of a loss by sharing, and what to try."""
-    size = size_clause(output, judged)
-    if by_size(output, judged):
-        return f"{size}. Try a wider trunk"
+    narrower = size_clause(output, judged, size)
+    if _not_told_apart(output, judged, size):
+        return f"{narrower}. Try a wider trunk"
     facts, tries = [], []
     if flow is not None and flow.conflict_rate is not None and flow.conflict_rate >= CONFLICT_RATE:
         other = flow.opponent or "the others"
@@ -136,29 +163,44 @@ def _transfer(output: str, judged: Judgements, flow: FlowFacts | None) -> str:
             f"its gradient is against that of {other} in {100 * flow.conflict_rate:.0f} % of the watched steps"
         )
         tries.append("a wider trunk or balancing=pcgrad")
-    if flow is not None and flow.share is not None and flow.share <= SMALL_SHARE:
+    if flow is not None and flow.share is not None and flow.share <= SMALL_SHARE / flow.among:
         ruler = f", {flow.ruler} rules" if flow.ruler else ""
         facts.append(f"its gradient is {100 * flow.share:.0f} % of those that move the trunk{ruler}")
         tries.append("a larger loss weight (`multiloss weights` suggests them)")
-    watched = flow is not None and (flow.conflict_rate is not None or flow.share is not None)
+    watched = flow is not None and None not in (flow.conflict_rate, flow.share)
     if watched and not facts:
         facts.append("the gradient flow shows neither conflict nor dominance")
     why = "".join(f"; {fact}" for fact in facts)
-    return f"{size}{why}. Try {', or '.join(tries) or 'a wider trunk'}, or train it alone"
+    return f"{narrower}{why}. Try {', or '.join(tries) or 'a wider trunk'}, or train it alone"
 
 
-def overall_sentence(judged: Judgements, costs: CostRatios | None, diverged: Mapping[str, tuple[int, int]]) -> str:
+def overall_sentence(
+    judged: Judgements, costs: CostRatios | None, ended: Ended, sizes: Mapping[str, Comparison]
+) -> str:
     """Return the verdict on sharing in one sentence, and what else must be known in a second."""
     parts = []
-    if shared := judged.get(SHARED):
+    shared = judged.get(SHARED, {})
+    if shared:
         parts.append("sharing " + (_each(shared) if len(shared) <= MOST_NAMED else _counted(shared)))
-        if sized := [output for output in shared if by_size(output, judged)]:
-            parts.append(f"on {', '.join(sized)} it is the size, not the sharing")
-    else:
-        parts.append("nothing can be said of sharing, because no shared model has figures")
+        if sized := [output for output in shared if _not_told_apart(output, judged, sizes.get(output))]:
+            parts.append(f"on {', '.join(sized)} it may be the size, not the sharing")
+    if missing := [output for output in ended.get(SHARED, {}) if output not in shared]:
+        parts.append(f"nothing can be said of {listed(missing)}, because runs diverged")
+    elif not shared:
+        parts.append("nothing can be said of sharing")
     if cost := _cost(costs):
         parts.append(cost)
-    return ". ".join([text for text in ("; ".join(parts), _diverged(diverged)) if text]) + "."
+    return ". ".join([text for text in ("; ".join(parts), _diverged(ended)) if text]) + "."
+
+
+def uncompared_sentences(judged: Judgements, ended: Ended) -> tuple[str, ...]:
+    """Return a sentence for every output that a variant was trained on and cannot be judged by."""
+    return tuple(
+        f"{output} is not compared ({variant}): fewer than two seeds in which neither it nor {SEPARATE} diverged"
+        for variant, outputs in ended.items()
+        for output in outputs
+        if variant != SEPARATE and output not in judged.get(variant, {})
+    )
 
 
 def _each(shared: Mapping[str, Judged]) -> str:
@@ -192,18 +234,20 @@ def _counted(shared: Mapping[str, Judged]) -> str:
 def _cost(costs: CostRatios | None) -> str:
     if costs is None or (costs.train is None and costs.run is None):
         return ""
-    several = COUNTS[costs.models] if costs.models < len(COUNTS) else str(costs.models)
+    several = spelled(costs.models)
     if costs.train is None:
         return f"one model costs {costs.run:.2f} of {several} to run"
     text = f"one model costs {costs.train:.2f} of {several} to train"
     return text if costs.run is None else f"{text} and {costs.run:.2f} to run"
 
 
-def _diverged(diverged: Mapping[str, tuple[int, int]]) -> str:
+def _diverged(ended: Ended) -> str:
+    """Return which runs diverged; the outputs of one model are named where there are several models."""
     said = []
-    for variant, (count, planned) in diverged.items():
-        if not count:
-            continue
-        rest = "it has no figures" if count == planned else "its figures are of the other seeds, which flatters it"
-        said.append(f"{count} of {planned} runs of {variant} diverged: {rest}")
+    for variant, outputs in ended.items():
+        for count in dict.fromkeys(own for own in outputs.values() if own[0]):
+            whose = [output for output, own in outputs.items() if own == count]
+            of = f" ({listed(whose)})" if variant in (SEPARATE, NARROW) else ""
+            rest = "no figures" if count[0] == count[1] else "figures are of the other seeds, which flatters it"
+            said.append(f"{count[0]} of {count[1]} runs of {variant}{of} diverged: {rest}")
     return "; ".join(said)

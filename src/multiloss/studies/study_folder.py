@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from multiloss.core.errors import RunError
-from multiloss.core.run_files import write_whole
+from multiloss.core.run_files import STUDY, write_whole
 from multiloss.studies.plan import Plan
 
-STUDY, RUNS, LOCK = "study.json", "runs", ".study.lock"
+RUNS, LOCK = "runs", ".study.lock"
 STUDY_VERSION = 1
 PATIENCE = 10.0  # seconds that the workers of a study whose process was killed may need to stop
 SHOWN = 4
@@ -65,18 +65,17 @@ def _take(number: int, folder: Path) -> None:
 
 
 def begin_study(plan: Plan, folder: Path) -> None:
-    """Write the plan, or find that it is the one that the folder holds.
+    """Write the plan, or find that it is the one that the folder holds, or that it only adds runs to it.
 
     Raises:
         RunError: If it holds another plan; says what differs.
     """
     path = folder / STUDY
-    if not path.exists():
+    known = read_plan(folder) if path.exists() else None
+    if known is None or (known.digest() != plan.digest() and _grows(known, plan, folder)):
         record = {"version": STUDY_VERSION, "digest": plan.digest(), **plan.to_dict()}
         write_whole(path, f"{json.dumps(record, indent=1, allow_nan=False)}\n".encode())
-        return
-    known = read_plan(folder)
-    if known.digest() != plan.digest():
+    elif known.digest() != plan.digest():
         found = _differences(known.to_dict()["settings"], plan.to_dict()["settings"], "settings")
         runs, asked = ({run.name: run.to_dict() for run in own.runs} for own in (known, plan))
         for name in (name for name in runs if name in asked):
@@ -87,6 +86,23 @@ def begin_study(plan: Plan, folder: Path) -> None:
         raise RunError(
             f"{folder} holds a study of another plan ({shown}). Name another folder, or give what it was begun with"
         )
+
+
+def _grows(known: Plan, plan: Plan, folder: Path) -> bool:
+    """Return whether a plan has every run of the one before it, each with the same configuration.
+
+    Raises:
+        RunError: If it has, but the table is another one.
+    """
+    before, now = ({run.name: json.dumps(run.to_dict(), sort_keys=True) for run in own.runs} for own in (known, plan))
+    if known.kind != plan.kind or any(now.get(name) != run for name, run in before.items()):
+        return False
+    if known.settings.get("table_digest") != plan.settings.get("table_digest"):
+        raise RunError(
+            f"the table {plan.settings['table']} has changed since the study was begun in {folder}. Restore it, or "
+            "name another folder"
+        )
+    return True
 
 
 def read_plan(folder: Path) -> Plan:

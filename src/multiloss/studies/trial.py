@@ -11,12 +11,13 @@ from torch import Tensor
 
 from multiloss.config.parts import build_callbacks, build_model, build_trainer
 from multiloss.config.schema import Config
-from multiloss.core.errors import MultilossError, NonFiniteError
+from multiloss.core.errors import MultilossError, NonFiniteError, RunError
 from multiloss.core.labels import labelled
 from multiloss.core.types import Kind
 from multiloss.data.schema import EncodedTable, TableSchema
 from multiloss.studies.rows import NUMBERS
 from multiloss.training.dry_run import output_kinds
+from multiloss.training.signals import on_signal
 
 ROWS = 32
 """Labelled rows of each output in a trial."""
@@ -31,23 +32,34 @@ def trial_problems(
         variants: Configurations by variant and the outputs that they train; the first is what others are compared to.
         schema: Of all outputs.
         train: The training rows.
+
+    Raises:
+        RunError: If a signal came.
     """
-    problems, expected = [], dict[str, Kind]()
+    problems, expected, signals = list[str](), dict[str, Kind](), list[int]()
     for variant, configs in variants.items():
         for outputs, config in configs.items():
             where = f"{variant} ({outputs[0]})" if len(outputs) == 1 else variant
-            try:
-                kinds = _step(config, schema, train)
-            except MultilossError as error:
-                problems.append(f"{where}: {' '.join(str(error).split())}")
-                continue
-            expected = expected or kinds
-            problems += [
-                f"{where}: expected a loss for a {expected[name]} output, found one for {kind}"
-                for name, kind in kinds.items()
-                if name in expected and kind != expected[name] and not {kind, expected[name]} <= set(NUMBERS)
-            ]
+            with on_signal(signals.append):  # a fit would note it for itself alone
+                problems += [f"{where}: {problem}" for problem in _problems(config, schema, train, expected)]
+            if signals:
+                raise RunError("interrupted before anything was trained. Do the same again")
     return problems
+
+
+def _problems(config: Config, schema: TableSchema, train: EncodedTable, expected: dict[str, Kind]) -> list[str]:
+    """Return what is wrong with one configuration; the first fills what is expected of those after it."""
+    try:
+        kinds = _step(config, schema, train)
+    except MultilossError as error:
+        return [" ".join(str(error).split())]
+    if not expected:
+        expected.update(kinds)
+    return [
+        f"expected a loss for a {expected[name]} output, found one for {kind}"
+        for name, kind in kinds.items()
+        if name in expected and kind != expected[name] and not {kind, expected[name]} <= set(NUMBERS)
+    ]
 
 
 def _step(config: Config, schema: TableSchema, train: EncodedTable) -> dict[str, Kind]:

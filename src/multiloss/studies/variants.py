@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,18 +12,19 @@ from multiloss.config import checks
 from multiloss.config.build import Experiment, prepare
 from multiloss.config.load import absolute
 from multiloss.config.schema import Config
+from multiloss.config.training_rows import trained_outputs
 from multiloss.core.errors import ConfigError, DataError, listed
-from multiloss.core.labels import labelled
 from multiloss.data.plan import WEIGHT_SUFFIX, output_kinds
 from multiloss.data.schema import TableSchema
-from multiloss.studies.asked import problems_asked, same_loss_problems, trained_outputs
+from multiloss.studies.asked import losses_asked, methods_asked, problems_asked, same_loss_problems
 from multiloss.studies.narrow import narrow_trunk, parameters, with_trunk
+from multiloss.studies.notes import notes_of
 from multiloss.studies.plan import Plan, PlannedRun
 from multiloss.studies.separate import alone
+from multiloss.studies.statistics import LEVEL
 from multiloss.studies.trial import trial_problems
 
-LEVEL = 0.95
-FEWEST_ROWS = 2
+FEWEST_LABELS = 2
 """Labelled rows that an output needs in each part, so that its rows have a spread."""
 
 SHARED, SEPARATE, NARROW = "shared", "separate", "separate-narrow"
@@ -55,16 +55,17 @@ def compare_plan(
     Args:
         config: The shared model, with two trained outputs or more. Outputs may be labelled in different rows.
         seeds: Runs of each variant, with the seeds 0, 1, ...
-        balancing: Methods to try in place of the configuration's.
-        losses: Losses to try by output, in place of the configuration's.
+        balancing: Name of a method, or of several, to try in place of the configuration's.
+        losses: Name of a loss, or of several, to try by output in place of the configuration's.
 
     Raises:
         ConfigError: If a name is unknown, a loss does not fit its output, there is one trained output or one seed, or
             no rows are held out; names all of them.
         DataError: If the table cannot be used, or an output lacks labelled rows in a part.
     """
-    further = {name: list(given) for name, given in (losses or {}).items()}
-    _refuse(problems_asked(config, seeds, balancing, further))
+    methods, further = methods_asked(balancing), losses_asked(losses)
+    _refuse(problems_asked(config, seeds, methods, further))
+    asked = {"balancing": methods, "losses": further, "seed": config.training.seed, "threads": config.training.threads}
     config = config.model_copy(update={"table": absolute(config.table, Path.cwd())}, deep=True)
     with tempfile.TemporaryDirectory() as scratch:
         experiment = prepare(config, scratch, progress=False)
@@ -72,7 +73,7 @@ def compare_plan(
     _refuse(same_loss_problems(base, further))
     _refuse_few_rows(experiment, outputs)
 
-    notes = _row_notes(experiment, outputs)
+    notes = notes_of(experiment, outputs, seeds)
     separate: dict[tuple[str, ...], Config] = {}
     for name in outputs:
         separate[name,], found = alone(base, name, _telling(experiment, name))
@@ -88,13 +89,14 @@ def compare_plan(
     else:
         trunks[NARROW], counts[NARROW] = narrowed
         variants[NARROW] = {names: with_trunk(single, narrowed[0]) for names, single in separate.items()}
-    for method in balancing:
+    for method in methods:
         variants[method] = {tuple(outputs): base.model_copy(update={"balancing": checks.balancing(method)})}
     for name, loss in ((name, loss) for name, given in further.items() for loss in given):
         variants[f"{name}={loss}"] = {tuple(outputs): _with_loss(base, name, loss)}
     _refuse(trial_problems(variants, experiment.schema, experiment.parts["train"]))
     settings = {
         "seeds": seeds,
+        "asked": asked,
         "level": LEVEL,
         "table": base.table,
         "table_digest": _digest(base.table),
@@ -138,24 +140,14 @@ def _same_for_all(experiment: Experiment) -> Config:
 def _refuse_few_rows(experiment: Experiment, outputs: Sequence[str]) -> None:
     labels = {name: experiment.census.labels[name] for name in outputs}
     problems = [
-        f"output {name!r}: expected {FEWEST_ROWS} labelled rows or more in every part, found "
+        f"output {name!r}: expected {FEWEST_LABELS} labelled rows or more in every part, found "
         f"{', '.join(f'{part} {count}' for part, count in held.items())}. Label more rows, hold out more, or leave the "
         "output out"
         for name, held in labels.items()
-        if min(held.values()) < FEWEST_ROWS
+        if min(held.values()) < FEWEST_LABELS
     ]
     if problems:
         raise DataError(listed(problems, "compare"))
-
-
-def _row_notes(experiment: Experiment, outputs: Sequence[str]) -> list[str]:
-    targets = experiment.parts["train"].targets
-    present = {name: labelled(targets[name]).reshape(len(targets[name]), -1).any(1) for name in outputs}
-    return [
-        f"no training row has labels of both {a} and {b}: they share the trunk, but never a row"
-        for a, b in itertools.combinations(outputs, 2)
-        if not (present[a] & present[b]).any()
-    ]
 
 
 def _telling(experiment: Experiment, name: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""Tables whose truth is known by construction, and whole studies of them."""
