@@ -122,6 +122,14 @@ def test_a_study_that_is_done_is_only_told_again(place: Path, outcome: Outcome, 
     assert {path: (study / path).stat().st_mtime_ns for path in files(study) if path.startswith("runs")} == before
 
 
+def test_a_study_is_drawn_again_from_its_folder(study: Path, multiloss: Command, tmp_path: Path) -> None:
+    (study.parent / "homes.csv").rename(tmp_path / "away.csv")
+    outcome = multiloss("report", study, "--out", tmp_path / "page.html")
+    (tmp_path / "away.csv").rename(study.parent / "homes.csv")
+    assert outcome.code == 0 and outcome.out == f"report: {tmp_path / 'page.html'}\n"
+    assert "multiloss compare" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.slow
 def test_killed_with_two_workers_and_begun_again_it_says_the_same(study: Path, tmp_path: Path) -> None:
     process = begin(tmp_path, *ASKED, "--workers", "2")
@@ -167,7 +175,7 @@ def test_bad_input_is_told_before_anything_is_trained(
     before = files(tmp_path)
     outcome = multiloss("compare", config, *words, "--out", "study")
     assert outcome.code == 2 and says in outcome.err, outcome.err
-    assert outcome.out == "" and files(tmp_path) == before
+    assert outcome.out == "" and "goes on" not in outcome.err and files(tmp_path) == before
 
 
 def test_mistakes_are_told_at_once(multiloss: Command, config: Path) -> None:

@@ -49,9 +49,7 @@ def compare(
     _refuse_written(apply, csv)
     names = (Path("studies") / f"{Path(config.table).stem}-{n}" for n in itertools.count(1))
     folder = out or next(path for path in names if not path.exists())
-    again = shlex.quote(str(folder))
-    print(f"study: {folder}; where it is interrupted, the same command with --out {again} goes on", file=sys.stderr)
-    with _progress() as tell:
+    with _progress(folder) as tell:
         found = run_comparison(
             config,
             out=folder,
@@ -96,14 +94,14 @@ def _losses(given: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _progress() -> Any:
+def _progress(folder: Path) -> Any:
     """Return a context that shows how many runs are done, which are under way, and the time left."""
     from contextlib import contextmanager
 
     @contextmanager
     def shown() -> Any:
         if not sys.stderr.isatty():
-            yield _plain()
+            yield _announced(folder, _plain())
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -115,9 +113,25 @@ def _progress() -> Any:
             def tell(done: int, total: int, running: tuple[str, ...], left: float | None) -> None:
                 bar.update(task, total=total, completed=done, description=_state(running, left))
 
-            yield tell
+            yield _announced(folder, tell)
 
     return shown()
+
+
+def _announced(folder: Path, tell: StudyProgress) -> StudyProgress:
+    """Say where the study is, and how it goes on, before the first progress: not where the input is refused."""
+    said = False
+
+    def first(done: int, total: int, running: tuple[str, ...], left: float | None) -> None:
+        nonlocal said
+        if not said:
+            again = shlex.quote(str(folder))
+            text = f"study: {folder}; where it is interrupted, the same command with --out {again} goes on"
+            print(text, file=sys.stderr, flush=True)
+            said = True
+        tell(done, total, running, left)
+
+    return first
 
 
 def _plain() -> StudyProgress:
