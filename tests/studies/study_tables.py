@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 from multiloss.config.load import read_config
 from multiloss.config.schema import Config
+from multiloss.training.fit import Fit
 
 
 def frame(rows: int = 96) -> pl.DataFrame:
@@ -56,3 +60,17 @@ def result(folder: Path) -> dict[str, Any]:
     names = ("model.safetensors", "rows.safetensors", "config.yaml", "schema.json", "ledger.jsonl")
     files = {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
     return {**files, "history": history(folder), **{key: facts[key] for key in ("kept", "test", "trivial", "stopped")}}
+
+
+def signal_in_step(monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signals) -> list[int]:
+    """Let a signal come in a step of training, counted over all fits; return the steps that were begun."""
+    train_step, steps = Fit._train_step, list[int]()
+
+    def stopping(fit: Fit, batch: Any) -> None:
+        steps.append(len(steps) + 1)
+        if len(steps) == step:
+            os.kill(os.getpid(), number)
+        train_step(fit, batch)
+
+    monkeypatch.setattr(Fit, "_train_step", stopping)
+    return steps

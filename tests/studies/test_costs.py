@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from study_tables import make_config, write_table
+from study_tables import make_config, signal_in_step, write_table
 
 from multiloss.config.build import prepare
 from multiloss.core.errors import RunError
 from multiloss.studies.costs import Model, measure_costs
 from multiloss.studies.variants import compare_plan
-from multiloss.training.fit import Fit
 from multiloss.training.memory import peak_memory
 
 
@@ -27,25 +26,15 @@ def variants(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Model]]
     return models
 
 
-@pytest.mark.parametrize("step", [1, 2, 7, 30])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 1), (signal.SIGTERM, 7), (signal.SIGINT, 30)])
 def test_a_signal_in_a_fit_ends_the_measurement(
     variants: dict[str, list[Model]], monkeypatch: pytest.MonkeyPatch, number: signal.Signals, step: int
 ) -> None:
-    train_step, steps = Fit._train_step, 0
-
-    def stopping(fit: Fit, batch: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == step:
-            os.kill(os.getpid(), number)
-        train_step(fit, batch)
-
-    monkeypatch.setattr(Fit, "_train_step", stopping)
+    steps = signal_in_step(monkeypatch, step, number)
     before = signal.getsignal(number)
     with pytest.raises(RunError, match=r"^interrupted while costs were measured. Do the same again, and it goes on$"):
         measure_costs(variants, rounds=1)
-    assert steps == step  # no other step, and no other fit
+    assert len(steps) == step  # no other step, and no other fit
     assert signal.getsignal(number) is before
 
 

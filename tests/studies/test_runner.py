@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from study_tables import frame, history, make_config, result, write_table
+from study_tables import frame, history, make_config, result, signal_in_step, write_table
 
 from multiloss.cli.main import run as command_line
 from multiloss.config.build import prepare
@@ -165,16 +165,7 @@ def test_a_run_that_ended_too_early_to_write_everything_is_completed(
 def test_a_study_that_a_signal_stopped_goes_on_with_the_same_numbers(
     plan: Plan, study: list[DoneRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    train_step, steps = Fit._train_step, 0
-
-    def stopping(fit: Fit, batch: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        train_step(fit, batch)
-
-    monkeypatch.setattr(Fit, "_train_step", stopping)
+    signal_in_step(monkeypatch, step, signal.SIGTERM)
     with pytest.raises(RunError, match=r"interrupted: 0 of 3 runs of .* are done. Do the same again"):
         run_plan(plan, tmp_path / "study")
     monkeypatch.undo()

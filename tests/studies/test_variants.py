@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from study_tables import frame, make_config, write_table
+from study_tables import frame, make_config, signal_in_step, write_table
 
 from multiloss.config.build import Experiment, prepare
 from multiloss.config.schema import Config
@@ -19,7 +18,6 @@ from multiloss.studies.narrow import MOST, narrow_trunk, parameters, with_trunk
 from multiloss.studies.notes import BY_SIZE
 from multiloss.studies.plan import Plan
 from multiloss.studies.variants import compare_plan
-from multiloss.training.fit import Fit
 from multiloss.training.optimizer import OPTIMIZERS, make_optimizer
 
 
@@ -210,19 +208,10 @@ def test_more_seeds_and_methods_leave_the_runs_before_as_they_are(table: Path) -
 def test_a_signal_while_variants_are_tried_ends_the_planning(
     table: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    train_step, steps = Fit._train_step, 0
-
-    def stopping(fit: Fit, batch: Any) -> None:
-        nonlocal steps
-        steps += 1
-        if steps == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        train_step(fit, batch)
-
-    monkeypatch.setattr(Fit, "_train_step", stopping)
+    steps = signal_in_step(monkeypatch, step, signal.SIGINT)
     with pytest.raises(RunError, match="interrupted before anything was trained"):
         compare_plan(make_config(table), seeds=2)
-    assert steps == step
+    assert len(steps) == step
 
 
 def test_losses_that_do_not_fit_their_outputs_at_once(table: Path) -> None:
