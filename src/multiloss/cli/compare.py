@@ -192,7 +192,8 @@ def _show(found: Compared) -> None:
     ]
     interval = f"{100 * found.plan.settings['level']:g} % interval"
     columns = ["output", "variant", "metric", "score", "separate", "gain", interval, "p (Holm)", ""]
-    print_table(columns, rows, right=columns[3:8])
+    if rows:
+        print_table(columns, rows, right=columns[3:8])
     for variant, delta_m in found.delta_m.items():
         mean, *ends = (tenths(100 * value) for value in (delta_m.mean, delta_m.low, delta_m.high))
         say(f"Δm, the mean relative gain of the outputs, {variant}: {mean} % ({' to '.join(ends)})")

@@ -82,7 +82,10 @@ def output_sentence(
         f"{_subject(variant)} makes no difference that {comparison.shown.seeds} seeds can show on {output} "
         f"({ends} in {comparison.metric})"
     )
-    return text + _unclaimed(own) + _more(own)
+    if comparison.shown.rows < FEWEST_ROWS:
+        few = f"{comparison.shown.rows} held-out {comparison.shown.units}"
+        return f"{text}; {few} are too few to claim any, {FEWEST_ROWS} or more are needed"
+    return text + _corrected(own) + _more(own)
 
 
 def _subject(variant: str) -> str:
@@ -93,11 +96,9 @@ def _how(variant: str) -> str:
     return {SHARED: "shared", NARROW: "in narrower separate networks"}.get(variant, f"with {variant}")
 
 
-def _unclaimed(own: Judged) -> str:
+def _corrected(own: Judged) -> str:
     """Return why an interval without 0 makes no claim."""
     shown = own.comparison.shown
-    if shown.rows < FEWEST_ROWS:
-        return f"; {shown.rows} held-out {shown.units} are too few to claim any, {FEWEST_ROWS} or more are needed"
     if shown.p >= 1 - shown.level:
         return ""
     p, adjusted = f"{shown.p:.2g}", f"{own.adjusted_p:.2g}"
