@@ -99,7 +99,7 @@ TRUTHS = {
         rows=(300, 1000),
         trunk=[10],
         training={"epochs": 25, "lr": 0.04, "batch_size": 50, "keep": "last"},
-        seeds=7,
+        seeds=12,
     ),
     "hurts": Truth(
         hurts,
@@ -107,6 +107,7 @@ TRUTHS = {
         rows=(300, 2000),
         trunk=[2],
         training={"epochs": 15, "lr": 0.04, "batch_size": 20},
+        seeds=7,
     ),
     "nothing": Truth(
         nothing,
