@@ -124,6 +124,11 @@ def test_narrow_trunks_come_as_close_as_single_widths_allow(table: Path, trunk: 
     assert found > 0.95 * target
 
 
+def test_without_a_trunk_there_is_none_to_narrow(table: Path) -> None:
+    plan = compare_plan(make_config(table, "model.trunk=[]"), seeds=2)
+    assert "separate-narrow is left out: there is no trunk to narrow" in plan.settings["notes"]
+
+
 def test_without_a_trunk_narrow_enough_the_variant_is_left_out_and_it_is_said(table: Path) -> None:
     for trunk in ("[]", "[1]"):
         plan = compare_plan(make_config(table, f"model.trunk={trunk}"), seeds=2)
@@ -240,6 +245,15 @@ def test_an_output_with_too_few_labels_for_every_part(table: Path, tmp_path: Pat
     write_table(tmp_path, frame(8).head(2))
     with pytest.raises(DataError):
         compare_plan(make_config(table), seeds=2)
+
+
+def test_an_output_labelled_in_one_held_out_group(table: Path, tmp_path: Path) -> None:
+    write_table(tmp_path, frame().with_columns(home=pl.int_range(96) // 16))  # six groups, of which one is held out
+    grouped = make_config(table, "split.method=group", "split.column=home", "inputs.home=unused")
+    with pytest.raises(DataError, match=r"output 'kind': expected labelled rows of 2 groups or more .* test 1"):
+        compare_plan(grouped, seeds=2)
+    write_table(tmp_path, frame().with_columns(home=pl.int_range(96) // 4))
+    assert compare_plan(grouped, seeds=2).runs
 
 
 def test_outputs_labelled_in_different_rows_are_compared_and_it_is_said(table: Path, tmp_path: Path) -> None:

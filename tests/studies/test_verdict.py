@@ -116,7 +116,7 @@ def test_too_few_rows_are_named_where_no_number_of_seeds_would_do() -> None:
         if (scipy.stats.t.ppf(0.975, n - 1) + scipy.stats.t.ppf(0.8, n - 1)) * 20 / math.sqrt(n) < 1
     )
     sentence = judge({"shared": {"y": own}}).outputs[0].sentence
-    assert "more seeds would not tell a difference of 1.0 %" in sentence
+    assert "100 seeds would not tell a difference of 1.0 %" in sentence
     assert f"about {expected:,} held-out rows in place of 400 would, four times in five" in sentence
 
 
@@ -124,6 +124,13 @@ def test_both_may_be_too_few() -> None:
     own = mae(0.2, -4.0, 4.4, 0.9, (0.03, 0.2, 0.0))
     sentence = judge({"shared": {"y": own}}).outputs[0].sentence
     assert sentence.endswith("a difference of 1.0 % would need both more seeds and more held-out rows")
+
+
+def test_where_more_seeds_would_do_but_nobody_has_them_that_is_said() -> None:
+    # only seeds vary, by 12 %: (1.962 + 0.842) * 12 / sqrt(n) < 1 % from about n = 1,130 on, and rows tell nothing
+    own = mae(0.2, -14.7, 15.1, 0.9, (0.12, 0.0, 0.0))
+    sentence = judge({"shared": {"y": own}}).outputs[0].sentence
+    assert sentence.endswith("would need more than 100 seeds, or 100 times these held-out rows")
 
 
 def test_a_narrow_interval_around_nothing_says_how_small_the_difference_is() -> None:

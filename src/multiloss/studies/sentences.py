@@ -124,8 +124,10 @@ def _more(own: Judged) -> str:
         return f"; about {seeds} seeds would tell {text}, four times in five"
     if rows is not None and rows <= MANY_ROWS * shown.rows:
         held = f"about {rows:,} held-out {shown.units} in place of {shown.rows:,}"
-        return f"; more seeds would not tell {text}: {held} would, four times in five"
-    return f"; {text} would need both more seeds and more held-out {shown.units}"
+        return f"; {MANY_SEEDS} seeds would not tell {text}: {held} would, four times in five"
+    if seeds is None and rows is None:
+        return f"; {text} would need both more seeds and more held-out {shown.units}"
+    return f"; {text} would need more than {MANY_SEEDS} seeds, or {MANY_ROWS} times these held-out {shown.units}"
 
 
 def _not_told_apart(output: str, judged: Judgements, size: Comparison | None) -> bool:

@@ -14,6 +14,7 @@ from multiloss.config.load import absolute
 from multiloss.config.schema import Config
 from multiloss.config.training_rows import trained_outputs
 from multiloss.core.errors import ConfigError, DataError, listed
+from multiloss.core.labels import labelled
 from multiloss.data.plan import WEIGHT_SUFFIX, output_kinds
 from multiloss.data.schema import TableSchema
 from multiloss.studies.asked import losses_asked, methods_asked, problems_asked, same_loss_problems
@@ -85,7 +86,8 @@ def compare_plan(
     trunks = {SHARED: base.model.trunk, SEPARATE: base.model.trunk}
     narrowed = narrow_trunk(base.model.trunk, singles, counts[SHARED])
     if narrowed is None:
-        notes.append(f"{NARROW} is left out: no trunk is so narrow that separate models are as small as the shared one")
+        why = "no trunk is so narrow that separate models are as small as the shared one"
+        notes.append(f"{NARROW} is left out: {why if base.model.trunk else 'there is no trunk to narrow'}")
     else:
         trunks[NARROW], counts[NARROW] = narrowed
         variants[NARROW] = {names: with_trunk(single, narrowed[0]) for names, single in separate.items()}
@@ -138,16 +140,35 @@ def _same_for_all(experiment: Experiment) -> Config:
 
 
 def _refuse_few_rows(experiment: Experiment, outputs: Sequence[str]) -> None:
-    labels = {name: experiment.census.labels[name] for name in outputs}
-    problems = [
-        f"output {name!r}: expected {FEWEST_LABELS} labelled rows or more in every part, found "
-        f"{', '.join(f'{part} {count}' for part, count in held.items())}. Label more rows, hold out more, or leave the "
-        "output out"
-        for name, held in labels.items()
-        if min(held.values()) < FEWEST_LABELS
-    ]
+    problems = []
+    for name in outputs:
+        held = experiment.census.labels[name]
+        if min(held.values()) < FEWEST_LABELS:
+            found = ", ".join(f"{part} {count}" for part, count in held.items())
+            problems.append(
+                f"output {name!r}: expected {FEWEST_LABELS} labelled rows or more in every part, found {found}. Label "
+                "more rows, hold out more, or leave the output out"
+            )
+        groups = _labelled_groups(experiment, name)
+        if min(groups.values(), default=FEWEST_LABELS) < FEWEST_LABELS:
+            found = ", ".join(f"{part} {count}" for part, count in groups.items())
+            problems.append(
+                f"output {name!r}: expected labelled rows of {FEWEST_LABELS} groups or more in every held-out part, "
+                f"found {found}. Hold out more groups, or leave the output out"
+            )
     if problems:
         raise DataError(listed(problems, "compare"))
+
+
+def _labelled_groups(experiment: Experiment, name: str) -> dict[str, int]:
+    """Return the number of groups with a label of an output, by held-out part; empty where rows have no groups."""
+    found: dict[str, int] = {}
+    for part in ("validation", "test"):
+        if part in experiment.groups:
+            target = experiment.parts[part].targets[name]
+            present = labelled(target).reshape(len(target), -1).any(1)
+            found[part] = len(experiment.groups[part][present].unique())
+    return found
 
 
 def _telling(experiment: Experiment, name: str) -> list[str]:

@@ -7,7 +7,7 @@ The rules, whose constants stand in `comparison` and `sentences`:
    compared in percent of those of the separate models, metrics like accuracy in points.
 2. **Too wide**: where the interval reaches 1 % (one point) and half of it is more than that, the sentence says how many
    seeds would tell the difference that was seen (1 %, where it is smaller) four times in five, at the corrected level;
-   or, where more than 100 were needed, how many rows.
+   or, where more than 100 were needed, how many rows, up to 100 times those there are.
 3. **The size or the sharing**: where separate networks, narrowed until all together have the parameters of the shared
    one, are claimed to change in the same direction, the shared model is tested against these (p < 0.05): where nothing
    shows, it may be the size; else part of it is.
