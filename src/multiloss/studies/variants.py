@@ -167,7 +167,7 @@ def _labelled_groups(experiment: Experiment, name: str) -> dict[str, int]:
         if part in experiment.groups:
             target = experiment.parts[part].targets[name]
             present = labelled(target).reshape(len(target), -1).any(1)
-            found[part] = len(experiment.groups[part][present].unique())
+            found[part] = len(set(experiment.groups[part][present].tolist()))
     return found
 
 
